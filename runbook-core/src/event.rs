@@ -1,0 +1,757 @@
+//! [`Event`]: everything that an engine says. Journals keep the durable ones; reporters and views
+//! consume them all.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::check::Level;
+use crate::error::Problem;
+use crate::plan::Outline;
+
+/// The stable name of a unit or block in its plan, e.g. `switch/point-current-at-release`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnitId(Arc<str>);
+
+impl UnitId {
+    /// The id `id`.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for UnitId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+impl From<&str> for UnitId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+/// The name of a run: its start in UTC and four random characters, e.g. `20260314-150926-k7xq`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    /// A fresh one.
+    #[must_use]
+    pub fn fresh() -> Self {
+        use std::hash::{BuildHasher, Hasher};
+        let now = Timestamp::now().to_string();
+        let digits: String = now.chars().filter(char::is_ascii_digit).take(14).collect();
+        let mut noise = std::hash::RandomState::new().build_hasher().finish();
+        let mut tail = String::with_capacity(4);
+        for _ in 0..4 {
+            tail.push(char::from(b"abcdefghjkmnpqrstuvwxyz23456789"[(noise % 31) as usize]));
+            noise /= 31;
+        }
+        Self(format!("{}-{}-{tail}", &digits[..8], &digits[8..]).into())
+    }
+
+    /// The id `id`, as read from a journal or a command line.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A moment, in UTC, to the microsecond; `2026-03-14T15:09:26.535897Z` in journals and reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Now, by the system clock.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from(SystemTime::now())
+    }
+
+    /// So many microseconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this; zero if the clock went back.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same as a `SystemTime`.
+    #[must_use]
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let micros = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        Self(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_micros(self.to_system_time()).fmt(f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Timestamp;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an RFC 3339 time in UTC")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                humantime::parse_rfc3339(text).map(Timestamp::from).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// One thing that happened in a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: EventKind,
+}
+
+impl Event {
+    /// `event`, now.
+    #[must_use]
+    pub fn now(event: EventKind) -> Self {
+        Self { at: Timestamp::now(), event }
+    }
+}
+
+/// Serialised output or rollback record of a unit.
+pub type Json = Box<RawValue>;
+
+/// What happened. Names and fields are the journal's format (version 1).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    // The run.
+    /// A run began. The first event of every run.
+    RunStarted(Box<RunStarted>),
+    /// A process took up a run again.
+    RunResumed {
+        /// Who asked for it.
+        by: Actor,
+        /// Whether to go forward or to roll back.
+        mode: ResumeMode,
+    },
+    /// Somebody asked for the run to end; running units are cancelled, then all is rolled back.
+    CancelRequested {
+        /// Who or what asked, e.g. `SIGINT` or a name.
+        by: String,
+    },
+    /// Started units are about to be undone.
+    RollbackStarted {
+        /// Why.
+        cause: String,
+        /// The units to undo, first one first.
+        units: Vec<UnitId>,
+    },
+    /// The run waits for a person and its process may end; the last event until it is resumed.
+    Suspended {
+        /// What it waits for.
+        waiting: Vec<Waiting>,
+    },
+    /// The run ended.
+    RunFinished(Box<RunFinished>),
+
+    // Locks.
+    /// A resource is locked by another run; this run waits for it.
+    LockWaiting {
+        /// The resource.
+        resource: String,
+        /// Who holds it, since when, and why.
+        holder: LockHolder,
+    },
+    /// The run holds the lock.
+    LockAcquired {
+        /// The resource.
+        resource: String,
+    },
+    /// The run gave the lock back.
+    LockReleased {
+        /// The resource.
+        resource: String,
+    },
+    /// The lease ran out or was broken; the run is cancelled.
+    LockLost {
+        /// The resource.
+        resource: String,
+        /// What is known of why.
+        why: String,
+    },
+
+    // One unit's life.
+    /// The unit was not run.
+    Skipped {
+        /// The unit.
+        unit: UnitId,
+        /// Why not.
+        why: SkipReason,
+        /// Its output, if it has one all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Json>,
+    },
+    /// The unit asks a person for approval, confirmation or an answer.
+    Asked {
+        /// The unit.
+        unit: UnitId,
+        /// What is asked.
+        question: Question,
+    },
+    /// A person answered.
+    Answered {
+        /// The unit.
+        unit: UnitId,
+        /// Who.
+        by: String,
+        /// What.
+        answer: Answer,
+    },
+    /// The unit is about to run. Durable before it does.
+    Started {
+        /// The unit.
+        unit: UnitId,
+        /// What its rollback needs; none for a step that has nothing to undo.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<Json>,
+    },
+    /// An attempt failed and another one follows.
+    Retrying {
+        /// The unit.
+        unit: UnitId,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// Why it failed.
+        problem: Problem,
+        /// The pause before the next, in milliseconds.
+        pause_ms: u64,
+    },
+    /// A check was made: a unit of its own, a requirement, a verification, or one look of a wait.
+    Checked {
+        /// The unit that it belongs to.
+        unit: UnitId,
+        /// What for.
+        role: CheckRole,
+        /// The check's title.
+        title: String,
+        /// What it found.
+        verdict: VerdictRecord,
+    },
+    /// The unit did its work.
+    Finished {
+        /// The unit.
+        unit: UnitId,
+        /// What it gave.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Json>,
+    },
+    /// The unit failed; if it had been started it is undone.
+    Failed {
+        /// The unit.
+        unit: UnitId,
+        /// Why.
+        problem: Problem,
+    },
+    /// The operator decided about an interrupted, failed or stuck unit.
+    Decided {
+        /// The unit.
+        unit: UnitId,
+        /// Who.
+        by: String,
+        /// What is to be done with it.
+        decision: Decision,
+    },
+    /// Processes that an earlier, killed process of this run had left were ended.
+    LeftoversEnded {
+        /// The unit that they belonged to.
+        unit: UnitId,
+        /// Where.
+        host: String,
+        /// Their command lines.
+        processes: Vec<String>,
+    },
+
+    // Undo.
+    /// The unit is being undone.
+    UndoStarted {
+        /// The unit.
+        unit: UnitId,
+    },
+    /// The unit was undone, and recording again showed what was there before.
+    Undone {
+        /// The unit.
+        unit: UnitId,
+    },
+    /// Undoing failed, or did not restore what was there.
+    UndoFailed {
+        /// The unit.
+        unit: UnitId,
+        /// Why.
+        problem: Problem,
+    },
+
+    // Blocks.
+    /// A block was entered.
+    BlockStarted {
+        /// The block.
+        block: UnitId,
+    },
+    /// A block was left.
+    BlockFinished {
+        /// The block.
+        block: UnitId,
+        /// How.
+        outcome: BlockOutcome,
+    },
+
+    // Telling people.
+    /// A notification was sent, or could not be.
+    Notified {
+        /// Where to.
+        to: String,
+        /// What went wrong, if anything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<Problem>,
+    },
+
+    // Passing: streamed, never journaled.
+    /// A step as it would run (`plan`).
+    Previewed {
+        /// The unit.
+        unit: UnitId,
+        /// Whether it is already so, as far as can be known now.
+        satisfied: Option<bool>,
+    },
+    /// A line of output of a command, scrubbed.
+    Output {
+        /// The unit.
+        unit: UnitId,
+        /// Which stream.
+        stream: StreamKind,
+        /// The line, without its end.
+        line: String,
+    },
+    /// How far a unit has come.
+    Progress {
+        /// The unit.
+        unit: UnitId,
+        /// Done so far.
+        done: u64,
+        /// Of so many, if known.
+        total: Option<u64>,
+    },
+}
+
+impl EventKind {
+    /// Whether a journal keeps it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Self::Previewed { .. } | Self::Output { .. } | Self::Progress { .. })
+    }
+
+    /// The unit that it is about, if it is about one.
+    #[must_use]
+    pub fn unit(&self) -> Option<&UnitId> {
+        match self {
+            Self::Skipped { unit, .. }
+            | Self::Asked { unit, .. }
+            | Self::Answered { unit, .. }
+            | Self::Started { unit, .. }
+            | Self::Retrying { unit, .. }
+            | Self::Checked { unit, .. }
+            | Self::Finished { unit, .. }
+            | Self::Failed { unit, .. }
+            | Self::Decided { unit, .. }
+            | Self::LeftoversEnded { unit, .. }
+            | Self::UndoStarted { unit }
+            | Self::Undone { unit }
+            | Self::UndoFailed { unit, .. }
+            | Self::Previewed { unit, .. }
+            | Self::Output { unit, .. }
+            | Self::Progress { unit, .. } => Some(unit),
+            _ => None,
+        }
+    }
+}
+
+/// The head of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The run.
+    pub run: RunId,
+    /// What kind of run.
+    pub mode: Mode,
+    /// Who started it.
+    pub by: Actor,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The environment's name, if the binary has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// Version of the program that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The plan, as far as it can be written down.
+    pub plan: Arc<Outline>,
+}
+
+/// What an engine was asked to do with a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Checks run, steps only preview.
+    Plan,
+    /// Everything runs.
+    Run,
+    /// Only checks run.
+    Check,
+}
+
+/// Which way a resumed run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeMode {
+    /// On to its end.
+    Forward,
+    /// Back to its beginning.
+    Rollback,
+}
+
+/// Who runs a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The person or robot.
+    pub name: String,
+    /// The machine.
+    pub machine: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} (pid {})", self.name, self.machine, self.pid)
+    }
+}
+
+/// Who holds a lock, since when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// The run that holds it.
+    pub run: RunId,
+    /// The runbook of that run.
+    pub book: String,
+    /// Who started that run.
+    pub by: Actor,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the lease ends unless it is renewed.
+    pub expires: Timestamp,
+}
+
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {} of `{}` by {} since {}", self.run, self.book, self.by, self.since)?;
+        match &self.reason {
+            Some(reason) => write!(f, " ({reason})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a suspended run waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The unit that waits.
+    pub unit: UnitId,
+    /// Its question.
+    pub question: Question,
+}
+
+/// What a unit asks a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// What sort of answer it takes.
+    pub kind: QuestionKind,
+    /// The words.
+    pub text: String,
+}
+
+/// The sort of answer that a question takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionKind {
+    /// Yes, before a step runs.
+    Approval,
+    /// Done, after a person did it.
+    Confirmation,
+    /// A value.
+    Value {
+        /// What is accepted, e.g. `a whole number from 0 to 65535`.
+        accepts: String,
+    },
+    /// What to do with an interrupted unit.
+    Interrupted,
+}
+
+/// What a person answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Yes, or done.
+    Yes,
+    /// No: the unit fails.
+    No,
+    /// This value.
+    Value(String),
+}
+
+/// Why a unit was not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// What it would bring about is already so.
+    Satisfied,
+    /// The condition around it did not hold.
+    Condition,
+    /// An earlier remedy of the ladder was enough.
+    NotNeeded,
+    /// The operator said so.
+    Operator,
+}
+
+/// What a check was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckRole {
+    /// A unit of its own: the run goes on only if it passes.
+    Gate,
+    /// A unit of its own whose verdict is only noted.
+    Observation,
+    /// One look while waiting until it passes.
+    Wait,
+    /// Before a unit starts.
+    Requires,
+    /// After a unit finished.
+    Verify,
+    /// What a ladder tries to make pass.
+    Ladder,
+}
+
+/// A verdict as events carry it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// Pass, warn or fail.
+    pub level: Level,
+    /// Why, in one line.
+    pub why: String,
+    /// The evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Json>,
+}
+
+/// What the operator decided about a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Run it again.
+    Retry,
+    /// Take it as done; only for a unit without output or whose output nobody reads.
+    Skip,
+    /// Undo it, and the run with it.
+    Rollback,
+    /// Take it as undone: a person put it back (a stuck rollback).
+    Restored,
+}
+
+/// Which output stream of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamKind {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// What the unit itself said.
+    Note,
+}
+
+/// How a block ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockOutcome {
+    /// All its units did.
+    Succeeded,
+    /// Its condition did not hold, or it was not needed.
+    Skipped,
+    /// A unit in it failed.
+    Failed,
+    /// A unit in it failed, what it had started was undone, and the run goes on without it.
+    Isolated {
+        /// The failure.
+        problem: Problem,
+    },
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFinished {
+    /// How it ended.
+    pub status: Status,
+    /// The failure that decided it, and the unit it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// The unit that the failure came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitId>,
+    /// Units that were undone, in the order of undoing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<UnitId>,
+    /// Units whose undoing failed or did not restore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_restored: Vec<UnitId>,
+    /// Irreversible units whose effect stays although the run was rolled back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<UnitId>,
+    /// What an operator can do now; command-line words after the program's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All that was to be done is done.
+    Succeeded,
+    /// It failed or was cancelled; what it had started is undone and verified.
+    RolledBack,
+    /// It failed with nothing to undo, or rolling back was declined.
+    Failed,
+    /// A rollback failed or did not restore: a person is needed.
+    Stuck,
+    /// It waits for a person.
+    Suspended,
+}
+
+impl Status {
+    /// The exit code of a command line: 0 succeeded, 1 failed or rolled back, 3 stuck, 5 suspended.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded => 0,
+            Self::RolledBack | Self::Failed => 1,
+            Self::Stuck => 3,
+            Self::Suspended => 5,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::Stuck => "stuck",
+            Self::Suspended => "suspended",
+        })
+    }
+}
+
+impl Actor {
+    /// The user, machine and id of this process.
+    #[must_use]
+    pub fn this_process() -> Self {
+        let var = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .map(|name| name.trim().to_owned())
+            .or_else(|| var("HOSTNAME"))
+            .unwrap_or_else(|| "localhost".into());
+        Self {
+            name: var("SUDO_USER")
+                .or_else(|| var("USER"))
+                .or_else(|| var("LOGNAME"))
+                .unwrap_or_else(|| "unknown".into()),
+            machine,
+            pid: std::process::id(),
+        }
+    }
+}

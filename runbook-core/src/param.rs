@@ -1,0 +1,254 @@
+//! [`Param`]: a value that an operator types: a runbook's parameter, or the answer to a question.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+
+/// A type whose values an operator can type.
+///
+/// Implemented for text, numbers, `bool`, paths, durations (`90s`, `5m`), IP addresses,
+/// [`Secret`], and `Option` and `Vec` of these; derive it for an enum of bare variants.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a parameter of a runbook",
+    label = "not a supported parameter type",
+    note = "supported: String, integers, floats, bool, PathBuf, Duration, IpAddr, Secret, Option<T>, Vec<T>, and enums with `#[derive(Param)]`"
+)]
+pub trait Param: Sized {
+    /// What sort of value it is.
+    fn kind() -> ParamKind;
+
+    /// Reads one typed word.
+    ///
+    /// # Errors
+    /// What is accepted, e.g. `a whole number from 0 to 65535`.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// Reads all values given, in order.
+    ///
+    /// # Errors
+    /// The value that was refused, and what is accepted.
+    fn parse_all(values: &[String]) -> Result<Self, ParamError> {
+        match values {
+            [] => Err(ParamError::Missing),
+            [one] => Self::parse(one)
+                .map_err(|accepts| ParamError::Refused { value: one.clone(), accepts }),
+            [.., last] => {
+                Err(ParamError::Refused { value: last.clone(), accepts: "one value only".into() })
+            }
+        }
+    }
+}
+
+/// Why values were refused for a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParamError {
+    /// None was given, and there is no default.
+    Missing,
+    /// This one is not accepted.
+    Refused {
+        /// The value as typed.
+        value: String,
+        /// What is accepted.
+        accepts: String,
+    },
+}
+
+/// What sort of value a parameter takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamKind {
+    /// What is accepted, in words: `a whole number from 0 to 65535`.
+    pub accepts: String,
+    /// The JSON Schema type: `string`, `integer`, `number` or `boolean`.
+    pub json_type: String,
+    /// The only values accepted, if they can be listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// Whether a value must be given.
+    pub required: bool,
+    /// Whether it may be given more than once.
+    pub many: bool,
+    /// Whether its value is never shown.
+    pub secret: bool,
+}
+
+impl ParamKind {
+    /// A required single value.
+    pub fn new(accepts: impl Into<String>, json_type: impl Into<String>) -> Self {
+        Self {
+            accepts: accepts.into(),
+            json_type: json_type.into(),
+            choices: Vec::new(),
+            required: true,
+            many: false,
+            secret: false,
+        }
+    }
+
+    /// Only these values.
+    #[must_use]
+    pub fn choices(mut self, choices: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.choices = choices.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+/// One parameter of a runbook, as flags, documentation and schema show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamSpec {
+    /// Its name, as in the code.
+    pub name: String,
+    /// What it means; from the doc comment.
+    pub doc: String,
+    /// What sort of value it takes.
+    pub kind: ParamKind,
+    /// The default, as it would be typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+impl ParamSpec {
+    /// Whether a value must be given.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.kind.required && self.default.is_none()
+    }
+
+    /// Its flag on a command line, without the dashes: `keep_last` becomes `keep-last`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+impl Param for String {
+    fn kind() -> ParamKind {
+        ParamKind::new("text", "string")
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.into())
+    }
+}
+
+impl Param for PathBuf {
+    fn kind() -> ParamKind {
+        ParamKind::new("a path", "string")
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("a path".into()) } else { Ok(text.into()) }
+    }
+}
+
+impl Param for bool {
+    fn kind() -> ParamKind {
+        ParamKind {
+            required: false,
+            ..ParamKind::new("true or false", "boolean").choices(["true", "false"])
+        }
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            _ => Err("true or false".into()),
+        }
+    }
+    fn parse_all(values: &[String]) -> Result<Self, ParamError> {
+        match values {
+            [] => Ok(false),
+            [one] => Self::parse(one)
+                .map_err(|accepts| ParamError::Refused { value: one.clone(), accepts }),
+            [.., last] => {
+                Err(ParamError::Refused { value: last.clone(), accepts: "one value only".into() })
+            }
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($words:literal, $json:literal: $($t:ty),*) => {$(
+        impl Param for $t {
+            fn kind() -> ParamKind {
+                ParamKind::new(format!($words, <$t>::MIN, <$t>::MAX), $json)
+            }
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| Self::kind().accepts)
+            }
+        }
+    )*};
+}
+numbers!("a whole number from {} to {}", "integer": u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+macro_rules! floats {
+    ($($t:ty),*) => {$(
+        impl Param for $t {
+            fn kind() -> ParamKind {
+                ParamKind::new("a number", "number")
+            }
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse::<$t>().ok().filter(|n| n.is_finite()).ok_or_else(|| "a number".into())
+            }
+        }
+    )*};
+}
+floats!(f32, f64);
+
+impl Param for Duration {
+    fn kind() -> ParamKind {
+        ParamKind::new("a duration such as 90s, 5m or 2h", "string")
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text).map_err(|_| Self::kind().accepts)
+    }
+}
+
+impl Param for IpAddr {
+    fn kind() -> ParamKind {
+        ParamKind::new("an IP address", "string")
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| Self::kind().accepts)
+    }
+}
+
+impl Param for Secret {
+    fn kind() -> ParamKind {
+        ParamKind { secret: true, ..ParamKind::new("a secret", "string") }
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("a secret that is not empty".into()) } else { Ok(Self::new(text)) }
+    }
+}
+
+impl<T: Param> Param for Option<T> {
+    fn kind() -> ParamKind {
+        ParamKind { required: false, ..T::kind() }
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        T::parse(text).map(Some)
+    }
+    fn parse_all(values: &[String]) -> Result<Self, ParamError> {
+        if values.is_empty() { Ok(None) } else { T::parse_all(values).map(Some) }
+    }
+}
+
+impl<T: Param> Param for Vec<T> {
+    fn kind() -> ParamKind {
+        ParamKind { required: false, many: true, ..T::kind() }
+    }
+    fn parse(text: &str) -> Result<Self, String> {
+        T::parse(text).map(|one| vec![one])
+    }
+    fn parse_all(values: &[String]) -> Result<Self, ParamError> {
+        values
+            .iter()
+            .map(|value| {
+                T::parse(value)
+                    .map_err(|accepts| ParamError::Refused { value: value.clone(), accepts })
+            })
+            .collect()
+    }
+}

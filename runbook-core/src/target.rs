@@ -1,0 +1,290 @@
+//! [`Target`]: where commands run, files live and sockets are opened; [`Host`], the handle users
+//! hold.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::command::{Command, Exit};
+use crate::error::Result;
+
+/// A place where commands run, files live and sockets are opened: this machine, a host over SSH,
+/// a container.
+///
+/// Users never call it: they hold a [`Host`] and reach it through what they were given, an
+/// [`Observer`](crate::Observer) (reads) or a [`Context`](crate::Context) (reads and changes).
+/// Paths are absolute, or relative to the target's own default folder.
+#[async_trait]
+pub trait Target: fmt::Debug + Send + Sync + 'static {
+    /// The name shown in plans, events and errors, e.g. `local` or `web-1`.
+    fn name(&self) -> &str;
+
+    /// Starts a command. Its environment holds `RUNBOOK_UNIT=`[`Spawn::cookie`], by which
+    /// [`end_leftovers`](Self::end_leftovers) finds what a killed run left behind.
+    ///
+    /// # Errors
+    /// The program is not there, may not be run, or the connection is lost.
+    async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>>;
+
+    /// Ends every process still running whose cookie is `cookie`; says which.
+    ///
+    /// # Errors
+    /// They could not be found or ended.
+    async fn end_leftovers(&self, cookie: &str, grace: Duration) -> Result<Vec<String>>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// It is not there, is no file, or may not be read.
+    async fn read(&self, path: &Path) -> Result<BoxRead>;
+
+    /// Writes a whole file under a temporary name beside it, then renames it into place; keeps the
+    /// mode and owner of a file that was there. On any error the old file is untouched and the
+    /// temporary one removed.
+    ///
+    /// # Errors
+    /// The folder is missing, full or not writable, or the content could not be read.
+    async fn write(&self, path: &Path, content: BoxRead, options: &WriteOptions) -> Result<()>;
+
+    /// What is at `path`, links not followed; `None` if nothing is.
+    ///
+    /// # Errors
+    /// A folder on the way may not be searched.
+    async fn stat(&self, path: &Path) -> Result<Option<FileInfo>>;
+
+    /// What is in the folder `path`, sorted by name; links not followed.
+    ///
+    /// # Errors
+    /// It is not there, is no folder, or may not be read.
+    async fn list(&self, path: &Path) -> Result<Vec<FileInfo>>;
+
+    /// Makes the folder and those above it; fine if it is there.
+    ///
+    /// # Errors
+    /// Something else is in the way, or it is not allowed.
+    async fn create_dir(&self, path: &Path) -> Result<()>;
+
+    /// Copies a file, with its mode, atomically.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read) and [`write`](Self::write).
+    async fn copy(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Renames within one file system, replacing what is there.
+    ///
+    /// # Errors
+    /// `from` is missing, or the two are on different file systems.
+    async fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Makes `link` a symbolic link to `to`, atomically replacing a link or file that was there.
+    ///
+    /// # Errors
+    /// A folder is in the way, or it is not allowed.
+    async fn symlink(&self, to: &Path, link: &Path) -> Result<()>;
+
+    /// Sets the permission bits of a file.
+    ///
+    /// # Errors
+    /// It is missing, or it is not allowed.
+    async fn set_mode(&self, path: &Path, mode: u32) -> Result<()>;
+
+    /// Removes a file or link, or an empty folder; fine if it is not there.
+    ///
+    /// # Errors
+    /// A folder is not empty, or it is not allowed.
+    async fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Removes a folder and all below it, links not followed; fine if it is not there.
+    ///
+    /// # Errors
+    /// It is not allowed.
+    async fn remove_tree(&self, path: &Path) -> Result<()>;
+
+    /// Opens a stream to a service as the target sees it.
+    ///
+    /// # Errors
+    /// Nothing listens there, or the target forbids forwarding.
+    async fn connect(&self, address: &Address) -> Result<BoxStream>;
+}
+
+/// What a target is told about a command beside the command itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Spawn {
+    /// `run:unit`; put into the environment as `RUNBOOK_UNIT`.
+    pub cookie: String,
+}
+
+impl Spawn {
+    /// The environment variable that carries the cookie.
+    pub const VARIABLE: &str = "RUNBOOK_UNIT";
+
+    /// With this cookie.
+    #[must_use]
+    pub fn new(cookie: impl Into<String>) -> Self {
+        Self { cookie: cookie.into() }
+    }
+}
+
+/// A command that was started. Dropping it ends its whole process tree at once.
+#[async_trait]
+pub trait Process: Send {
+    /// Its standard input, once; `None` unless the command's [`Stdin`](crate::Stdin) is `Piped`
+    /// (the target itself feeds the other kinds).
+    fn stdin(&mut self) -> Option<BoxWrite>;
+
+    /// Its standard output, once.
+    fn stdout(&mut self) -> Option<BoxRead>;
+
+    /// Its standard error, once.
+    fn stderr(&mut self) -> Option<BoxRead>;
+
+    /// Waits until it ends. May be called again.
+    ///
+    /// # Errors
+    /// The connection was lost ([`FailureKind::Disconnected`](crate::FailureKind)).
+    async fn wait(&mut self) -> Result<Exit>;
+
+    /// Ends the whole process tree: SIGTERM, and SIGKILL after `grace`. Returns when it is gone.
+    ///
+    /// # Errors
+    /// The connection was lost, or it is not allowed.
+    async fn kill(&mut self, grace: Duration) -> Result<()>;
+}
+
+/// A byte source.
+pub type BoxRead = Box<dyn AsyncRead + Send + Unpin>;
+/// A byte sink.
+pub type BoxWrite = Box<dyn AsyncWrite + Send + Unpin>;
+/// A socket.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A stream in both directions.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
+
+/// Where a service listens, as the target sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A TCP port; the name is resolved on the target.
+    Tcp(String, u16),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How a file is written.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WriteOptions {
+    /// The permission bits of a new file; a file that was there keeps its own unless
+    /// `force_mode`.
+    pub mode: Option<u32>,
+    /// Give `mode` also to a file that was there.
+    pub force_mode: bool,
+}
+
+impl WriteOptions {
+    /// A file with exactly these permission bits, e.g. `0o600`.
+    #[must_use]
+    pub fn mode(mode: u32) -> Self {
+        Self { mode: Some(mode), force_mode: true }
+    }
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// The whole path.
+    pub path: PathBuf,
+    /// File, folder, link or other.
+    pub kind: FileKind,
+    /// Size in bytes.
+    pub size: u64,
+    /// Permission bits, e.g. `0o644`.
+    pub mode: u32,
+    /// Owner, numeric.
+    pub uid: u32,
+    /// Group, numeric.
+    pub gid: u32,
+    /// When its content last changed.
+    pub modified: SystemTime,
+    /// Where a link points.
+    pub link: Option<PathBuf>,
+}
+
+/// The kind of thing at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// An ordinary file.
+    File,
+    /// A folder.
+    Dir,
+    /// A symbolic link.
+    Link,
+    /// A socket, pipe or device.
+    Other,
+}
+
+/// A cloneable handle to a [`Target`]: what runbooks hold and pass to steps.
+///
+/// ```
+/// use runbook_core::{Host, testing::FakeTarget};
+/// let host = Host::new(FakeTarget::new("web-1"));
+/// assert_eq!(host.to_string(), "web-1");
+/// ```
+#[derive(Clone)]
+pub struct Host(Arc<dyn Target>);
+
+impl Host {
+    /// A handle to `target`.
+    #[must_use]
+    pub fn new(target: impl Target) -> Self {
+        Self(Arc::new(target))
+    }
+
+    /// A handle to a shared target.
+    #[must_use]
+    pub fn from_arc(target: Arc<dyn Target>) -> Self {
+        Self(target)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// The target below, for code that wraps targets. Steps and checks use
+    /// [`Context::on`](crate::Context::on) and [`Observer::on`](crate::Observer::on): what is done
+    /// through the target itself is in no event and no journal.
+    #[must_use]
+    pub fn target(&self) -> &Arc<dyn Target> {
+        &self.0
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
