@@ -277,7 +277,10 @@ macro_rules! plain_env {
         }
     )*};
 }
-plain_env!(&str, String, &String, OsString, &OsStr, PathBuf, &Path, &PathBuf, u16, u32, u64, i32, i64, usize, bool);
+plain_env!(
+    &str, String, &String, OsString, &OsStr, PathBuf, &Path, &PathBuf, u16, u32, u64, i32, i64,
+    usize, bool
+);
 
 impl From<Secret> for Stdin {
     fn from(secret: Secret) -> Self {

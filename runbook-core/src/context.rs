@@ -171,8 +171,7 @@ impl Stop {
 
     /// Tells the unit to stop; `kind` is `TimedOut` or `Cancelled`.
     pub(crate) fn stop(&self, kind: FailureKind) {
-        let why =
-            if kind == FailureKind::TimedOut { Self::TIMED_OUT } else { Self::CANCELLED };
+        let why = if kind == FailureKind::TimedOut { Self::TIMED_OUT } else { Self::CANCELLED };
         let _ = self.why.compare_exchange(0, why, Ordering::SeqCst, Ordering::SeqCst);
         self.notify.notify_waiters();
     }

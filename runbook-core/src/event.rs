@@ -594,6 +594,8 @@ pub enum SkipReason {
     NotNeeded,
     /// The operator said so.
     Operator,
+    /// An output that it needs never came (`finally`), or is not known before the run (`check`).
+    NoInput,
 }
 
 /// What a check was made for.

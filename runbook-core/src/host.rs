@@ -9,9 +9,7 @@ use crate::command::{Command, Output, ReadOnly};
 use crate::context::{Context, Observer};
 use crate::error::{During, Failure, Result};
 use crate::exec::{self, Running};
-use crate::target::{
-    Address, BoxRead, BoxStream, FileInfo, Host, Target, WriteOptions,
-};
+use crate::target::{Address, BoxRead, BoxStream, FileInfo, Host, Target, WriteOptions};
 
 /// The reading side of a host; from [`Observer::on`].
 pub struct HostView<'a> {

@@ -31,11 +31,7 @@ impl Lock {
     /// holds it; the lease is 60 s and is renewed while the run is alive.
     #[must_use]
     pub fn on(resource: impl Into<String>) -> Self {
-        Self {
-            resource: resource.into(),
-            wait: Duration::ZERO,
-            lease: Duration::from_secs(60),
-        }
+        Self { resource: resource.into(), wait: Duration::ZERO, lease: Duration::from_secs(60) }
     }
 
     /// Waits so long for another run to give it back.
@@ -137,7 +133,9 @@ impl LockStore for MemoryLocks {
                 held.expires = holder.expires;
                 Ok(())
             }
-            Some(other) => Err(Failure::msg(format!("the lock on {resource} was taken by {other}"))),
+            Some(other) => {
+                Err(Failure::msg(format!("the lock on {resource} was taken by {other}")))
+            }
             None => Err(Failure::msg(format!("the lock on {resource} was broken"))),
         }
     }

@@ -34,7 +34,10 @@ impl JournalStore for FileStore {
     async fn create(&self, _run: &RunId) -> Result<Arc<dyn Journal>, JournalError> {
         unimplemented!()
     }
-    async fn open(&self, _run: &RunId) -> Result<(Arc<dyn Journal>, Vec<Arc<Event>>), JournalError> {
+    async fn open(
+        &self,
+        _run: &RunId,
+    ) -> Result<(Arc<dyn Journal>, Vec<Arc<Event>>), JournalError> {
         unimplemented!()
     }
     async fn read(&self, _run: &RunId) -> Result<Vec<Arc<Event>>, JournalError> {

@@ -1,8 +1,8 @@
 //! [`MemoryStore`]: journals that live as long as the process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -33,10 +33,9 @@ impl MemoryStore {
 
     fn run(&self, run: &RunId) -> Result<Arc<Run>, JournalError> {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.get(run).cloned().ok_or_else(|| JournalError::NotFound {
-            run: run.clone(),
-            place: "memory".into(),
-        })
+        runs.get(run)
+            .cloned()
+            .ok_or_else(|| JournalError::NotFound { run: run.clone(), place: "memory".into() })
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::event::{
-    Answer, Decision, Event, EventKind, Json, ResumeMode, RunFinished, RunStarted, SkipReason,
-    Status, UnitId, Waiting,
+    Answer, BlockOutcome, Decision, Event, EventKind, Json, ResumeMode, RunFinished, RunStarted,
+    SkipReason, Status, UnitId, Waiting,
 };
 use crate::plan::UnitKind;
 use crate::step::UndoKind;
@@ -26,6 +26,8 @@ pub struct RunState {
     units: HashMap<UnitId, UnitState>,
     /// Units in the order in which they were first started.
     order: Vec<UnitId>,
+    /// Blocks that were left, and how.
+    blocks: HashMap<UnitId, BlockOutcome>,
     resumes: u32,
     events: u64,
 }
@@ -173,9 +175,16 @@ impl RunState {
     /// Irreversible units that were started: their effect stays.
     #[must_use]
     pub fn kept(&self) -> Vec<UnitId> {
-        let kept =
-            |u: &UnitState| u.undo == UndoKind::Irreversible && u.started && u.stage != Stage::Skipped;
+        let kept = |u: &UnitState| {
+            u.undo == UndoKind::Irreversible && u.started && u.stage != Stage::Skipped
+        };
         self.order.iter().filter(|id| self.units.get(*id).is_some_and(kept)).cloned().collect()
+    }
+
+    /// How a block ended, if it was left.
+    #[must_use]
+    pub fn block(&self, id: &UnitId) -> Option<&BlockOutcome> {
+        self.blocks.get(id)
     }
 
     /// How many events there were.
@@ -314,6 +323,12 @@ impl RunState {
                 }
                 u.decision = Some(*decision);
             }
+            E::BlockStarted { block } => {
+                self.blocks.remove(block);
+            }
+            E::BlockFinished { block, outcome } => {
+                self.blocks.insert(block.clone(), outcome.clone());
+            }
             E::UndoStarted { unit } => {
                 let u = self.unit_mut(unit)?;
                 let again = matches!(u.stage, Stage::Undoing | Stage::UndoFailed);
@@ -382,10 +397,7 @@ impl RunState {
         wrong.map_or(Ok(()), |why| Err(why.into()))
     }
 
-    fn unit_mut(
-        &mut self,
-        id: &UnitId,
-    ) -> Result<&mut UnitState, std::borrow::Cow<'static, str>> {
+    fn unit_mut(&mut self, id: &UnitId) -> Result<&mut UnitState, std::borrow::Cow<'static, str>> {
         self.units.get_mut(id).ok_or_else(|| format!("the plan has no unit `{id}`").into())
     }
 }

@@ -1,5 +1,8 @@
 //! What tests of runbooks need: a scripted target and fault injection.
 
 mod fake;
+mod faults;
 
 pub use self::fake::FakeTarget;
+pub(crate) use self::faults::Fault;
+pub use self::faults::Faults;
