@@ -42,7 +42,7 @@ pub(crate) enum Action {
     Run { book: Given, options: RunFlags },
     Check { book: Given },
     Resume { run: String, decision: Option<Decision>, secrets: Vec<String>, yes: bool },
-    Rollback { run: String, restored: Vec<String>, secrets: Vec<String>, yes: bool },
+    Rollback { run: String, secrets: Vec<String>, yes: bool },
     Runs { limit: usize },
     RunsShow { run: String },
     RunsVerify { run: String },
@@ -124,21 +124,21 @@ pub(crate) fn command(about: &About<'_>) -> Command {
                 .about("Go on with a run that was suspended, interrupted or failed")
                 .args([
                     run(),
-                    flag("retry").help("Run interrupted steps again"),
-                    flag("skip").help("Take interrupted steps as done").conflicts_with("retry"),
+                    flag("retry").help("Run what was interrupted or failed again"),
+                    flag("skip")
+                        .help(
+                            "Take what was interrupted or failed as done; of a stuck rollback: as \
+                             put back by hand",
+                        )
+                        .conflicts_with("retry"),
                     flag("rollback")
-                        .help("Undo interrupted steps, and the run with them")
+                        .help("Undo what was interrupted, and the run with it")
                         .conflicts_with_all(["retry", "skip"]),
                     yes_arg(),
                     secret_file_arg(),
                 ]),
             Command::new("rollback").about("Undo what a run has done").args([
                 run(),
-                Arg::new("restored")
-                    .long("restored")
-                    .value_name("UNIT")
-                    .action(ArgAction::Append)
-                    .help("Take this unit as undone: somebody put it back by hand"),
                 yes_arg(),
                 secret_file_arg(),
             ]),
@@ -300,7 +300,6 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
         },
         ("rollback", _) => Action::Rollback {
             run: needed(m, "RUN"),
-            restored: many(m, "restored"),
             secrets: many(m, "secret-file"),
             yes: m.get_flag("yes"),
         },

@@ -1,6 +1,6 @@
 //! The live part of the view: what is going on now.
 
-use runbook_core::{Timestamp, UnitKind};
+use runbook_core::{Mode, Timestamp, UnitKind};
 
 use super::super::style::{Mark, Style};
 use super::super::text;
@@ -20,6 +20,9 @@ pub(crate) fn frame(
         return Vec::new();
     }
     let view = View { state, now, columns, style };
+    if state.mode() != Mode::Run {
+        return vec![view.looking()];
+    }
     let mut lines = Vec::new();
     for node in state.roots() {
         view.node(node, &mut lines);
@@ -79,7 +82,7 @@ impl View<'_> {
             _ => (Mark::Block, Worth::Active),
         };
         if !node.is_printed() {
-            if worth == Worth::Pending && self.too_far(node, lines) {
+            if worth == Worth::Pending && Self::too_far(lines) {
                 return;
             }
             let inside = match node.state {
@@ -102,7 +105,7 @@ impl View<'_> {
         }
         match &node.state {
             State::Pending => {
-                if !self.too_far(node, lines) {
+                if !Self::too_far(lines) {
                     self.row(lines, Worth::Pending, node, Mark::Pending, None, "");
                 }
             }
@@ -188,7 +191,7 @@ impl View<'_> {
     }
 
     /// Whether enough of what is to come is shown already.
-    fn too_far(&self, _: &Node, lines: &[Line]) -> bool {
+    fn too_far(lines: &[Line]) -> bool {
         lines.iter().filter(|line| line.worth == Worth::Pending).count() >= AHEAD
     }
 
@@ -198,6 +201,22 @@ impl View<'_> {
             inner.sum::<usize>() + usize::from(node.unit().is_some())
         }
         text::count(count(self.state, node), "unit")
+    }
+
+    /// Nothing is changed while checks are made, so that one line is enough.
+    fn looking(&self) -> String {
+        let is_check = |node: &&Node| {
+            node.unit().is_some_and(|unit| {
+                matches!(unit.kind, UnitKind::Check | UnitKind::Observe | UnitKind::Wait)
+            })
+        };
+        let next = self.state.units().filter(is_check).find(|node| !node.is_over());
+        let elapsed = self.state.since.map(|since| self.now.since(since)).unwrap_or_default();
+        let mut facts: Vec<_> = next.map(|node| node.title.clone()).into_iter().collect();
+        facts.push(text::running(elapsed));
+        facts.push("Ctrl-C stops".into());
+        let line = self.style.text(&facts.join(self.style.dot())).into_owned();
+        self.style.dim(&text::cut(&line, self.room(), self.style.more()))
     }
 
     fn footer(&self) -> String {

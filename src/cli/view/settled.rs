@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runbook_core::{Level, Problem, SkipReason};
+use runbook_core::{BlockKind, Level, Problem, SkipReason};
 
 use super::super::style::{Color, Mark, Style};
 use super::super::text;
@@ -196,6 +196,9 @@ fn verdict_of(node: &Node) -> (Mark, String) {
             (Mark::Skipped, "left out: its condition does not hold".into())
         }
         State::Skipped(SkipReason::NotNeeded) => (Mark::Skipped, "not needed".into()),
+        State::Skipped(SkipReason::NoInput) => {
+            (Mark::Skipped, "left out: what it needs was not made".into())
+        }
         State::Skipped(SkipReason::Operator) => (Mark::Skipped, "taken as done".into()),
         State::Failed | State::UndoFailed => (Mark::Failed, String::new()),
         State::Undone => (Mark::Undone, "undone".into()),
@@ -269,6 +272,12 @@ pub(super) fn problem_lines(problem: &Problem, columns: usize, style: Style) -> 
 
 fn block(node: &Node, columns: usize, style: Style) -> Vec<String> {
     let title = style.text(&node.title).into_owned();
+    if let (State::Done, Kind::Block(BlockKind::Ladder { check, .. })) = (&node.state, &node.kind) {
+        let why = node.verdict.as_ref().map_or("", |verdict| verdict.why.as_str());
+        let said = style.text(&format!("{check}: {why}")).into_owned();
+        let said = text::wrap(&said, columns.saturating_sub(node.depth * 2 + 4));
+        return hang(&style.mark(Mark::Done), node.depth + 1, said);
+    }
     let (mark, said) = match &node.state {
         State::Isolated => (Mark::Warn, format!("{title}: failed and undone, the run goes on")),
         State::Skipped(SkipReason::Condition) => {
@@ -317,7 +326,7 @@ pub(super) fn path(state: &ViewState, node: &Node, style: Style) -> String {
     let mut up = node.parent;
     while let Some(parent) = up {
         let parent = &state.nodes[parent];
-        if !matches!(parent.kind, Kind::Block(runbook_core::BlockKind::Each(_))) {
+        if !matches!(parent.kind, Kind::Block(BlockKind::Each(_))) {
             titles.push(style.text(&parent.title).into_owned());
         }
         up = parent.parent;

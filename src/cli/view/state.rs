@@ -69,8 +69,15 @@ pub(crate) struct Node {
     pub(crate) retrying: Option<(u32, Problem)>,
     pub(crate) answered: Option<String>,
     printed: bool,
-    /// The end of an isolated block was handed out as well.
+    /// The end of a block was handed out as well.
     closed: bool,
+    /// It did its work; what verifies it may still be looking.
+    pub(crate) finished: bool,
+    verified: usize,
+    /// Of a block: an engine went in.
+    entered: bool,
+    /// Of a step in a plan: whether what it brings about is already so.
+    pub(crate) satisfied: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,6 +144,15 @@ impl ViewState {
     /// What has settled since it was last asked.
     pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
         std::mem::take(&mut self.settled)
+    }
+
+    /// What is known of the run's mode; a run until then.
+    pub(crate) fn mode(&self) -> Mode {
+        self.head.as_ref().map_or(Mode::Run, |head| head.mode)
+    }
+
+    pub(crate) fn top(&self) -> &[usize] {
+        &self.top
     }
 
     pub(crate) fn node(&self, id: &UnitId) -> Option<&Node> {
@@ -212,6 +228,7 @@ impl ViewState {
                 .push(Settled::NotNotified { to: to.clone(), problem: problem.clone() }),
             E::BlockStarted { block } => self.change(block, |node| {
                 node.state = State::Active;
+                node.entered = true;
                 node.began.get_or_insert(at);
             }),
             E::BlockFinished { block, outcome } => self.change(block, |node| {
@@ -236,20 +253,25 @@ impl ViewState {
     fn note_unit(&mut self, event: &EventKind, at: Timestamp) {
         use EventKind as E;
         let Some(unit) = event.unit().and_then(|id| self.at(id)) else { return };
-        let mut up = self.nodes[unit].parent;
+        // A resumed run may be inside blocks that it does not enter again.
+        let mut up = self.nodes[unit].parent.filter(|_| !matches!(event, E::Skipped { .. }));
         while let Some(parent) = up {
             if self.nodes[parent].state == State::Pending {
                 self.nodes[parent].state = State::Active;
             }
             up = self.nodes[parent].parent;
         }
+        let mode = self.mode();
         let node = &mut self.nodes[unit];
         let end = |node: &mut Node, state: State| {
             node.state = state;
             node.ended = Some(at);
         };
         match event {
-            E::Skipped { why, .. } => end(node, State::Skipped(why.clone())),
+            E::Skipped { why, .. } => {
+                end(node, State::Skipped(why.clone()));
+                self.skip_blocks_around(unit, why);
+            }
             E::Asked { question, .. } => self.questions.push((unit, question.clone())),
             E::Answered { by, answer, .. } => {
                 let said = match answer {
@@ -264,22 +286,43 @@ impl ViewState {
                 node.state = State::Active;
                 node.started = true;
                 node.began = Some(at);
+                node.verified = 0;
             }
             E::Retrying { attempt, problem, .. } => {
                 node.retrying = Some((*attempt, problem.clone()));
+            }
+            E::Checked { role: CheckRole::Ladder, verdict, .. } => {
+                // It is about the ladder, and named after the first unit in it.
+                let mut up = Some(unit);
+                while let Some(at) = up {
+                    if matches!(self.nodes[at].kind, Kind::Block(BlockKind::Ladder { .. })) {
+                        self.nodes[at].verdict = Some(verdict.clone());
+                        break;
+                    }
+                    up = self.nodes[at].parent;
+                }
             }
             E::Checked { role, verdict, .. } => {
                 // A requirement that holds says nothing about the unit itself.
                 if *role != CheckRole::Requires || verdict.level != Level::Pass {
                     node.verdict = Some(verdict.clone());
                 }
-                if node.state == State::Pending {
+                if node.state == State::Pending && mode == Mode::Run {
                     node.state = State::Active;
                     node.began.get_or_insert(at);
                 }
+                if *role == CheckRole::Verify && verdict.level != Level::Fail {
+                    node.verified += 1;
+                    if node.finished && node.verified >= node.to_verify() {
+                        end(node, State::Done);
+                    }
+                }
             }
             E::Finished { .. } => {
-                end(node, State::Done);
+                node.finished = true;
+                if node.to_verify() == 0 {
+                    end(node, State::Done);
+                }
                 self.questions.retain(|(asking, _)| *asking != unit);
             }
             E::Failed { problem, .. } => {
@@ -328,6 +371,7 @@ impl ViewState {
                 }
             }
             E::Progress { done, total, .. } => node.progress = Some((*done, *total)),
+            E::Previewed { satisfied, .. } => node.satisfied = *satisfied,
             _ => {}
         }
     }
@@ -370,6 +414,10 @@ impl ViewState {
             answered: None,
             printed: false,
             closed: false,
+            finished: false,
+            verified: 0,
+            entered: false,
+            satisfied: None,
         });
         self.index.insert(id.clone(), at);
         let children = inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
@@ -405,6 +453,26 @@ impl ViewState {
     fn change(&mut self, id: &UnitId, change: impl FnOnce(&mut Node)) {
         if let Some(at) = self.at(id) {
             change(&mut self.nodes[at]);
+        }
+    }
+
+    /// A block that was never entered and whose units are all left out is left out.
+    fn skip_blocks_around(&mut self, unit: usize, why: &SkipReason) {
+        if !matches!(why, SkipReason::Condition | SkipReason::NotNeeded) {
+            return;
+        }
+        let mut up = self.nodes[unit].parent;
+        while let Some(parent) = up {
+            let block = &self.nodes[parent];
+            let all = block
+                .children
+                .iter()
+                .all(|child| matches!(self.nodes[*child].state, State::Skipped(_)));
+            if !all || block.entered {
+                break;
+            }
+            self.nodes[parent].state = State::Skipped(why.clone());
+            up = self.nodes[parent].parent;
         }
     }
 
@@ -471,8 +539,19 @@ impl ViewState {
     /// Hands out what is over, in an order that reads well: a sequence from its beginning, the
     /// branches of a concurrent block each as a whole.
     fn settle(&mut self) {
-        if self.head.as_ref().is_none_or(|head| head.mode != Mode::Run) {
-            return;
+        match self.head.as_ref().map(|head| head.mode) {
+            Some(Mode::Run) => {}
+            // Only checks are made, in order.
+            Some(Mode::Check) => {
+                for at in 0..self.nodes.len() {
+                    if matches!(self.nodes[at].kind, Kind::Unit(_)) {
+                        self.settle_node(at);
+                    }
+                }
+                return;
+            }
+            // A plan is shown as a whole.
+            Some(Mode::Plan) | None => return,
         }
         if self.phase != Phase::Back {
             for node in self.top.clone() {
@@ -519,7 +598,10 @@ impl ViewState {
                 break;
             }
         }
-        if over && self.nodes[at].state == State::Isolated && !self.nodes[at].closed {
+        let node = &self.nodes[at];
+        let ladder = matches!(node.kind, Kind::Block(BlockKind::Ladder { .. }));
+        let tells = node.state == State::Isolated || (ladder && node.state == State::Done);
+        if over && tells && !node.closed {
             self.nodes[at].closed = true;
             self.nodes[at].printed = true;
             self.hand_out_headers(at);
@@ -597,6 +679,11 @@ impl Node {
             Kind::Unit(unit) => Some(unit),
             Kind::Block(_) => None,
         }
+    }
+
+    /// So many checks must pass after it.
+    fn to_verify(&self) -> usize {
+        self.unit().map_or(0, |unit| unit.verify.len())
     }
 
     pub(crate) fn is_step(&self) -> bool {

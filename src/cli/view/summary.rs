@@ -47,7 +47,7 @@ pub(crate) fn summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     if head.mode == Mode::Run {
         page.what(state);
     }
-    page.next(state, status);
+    page.next(state);
     page.lines
 }
 
@@ -191,38 +191,74 @@ impl Page<'_> {
         self.part("kept", kept);
     }
 
-    fn next(&mut self, state: &ViewState, status: Status) {
-        let Some(head) = state.head.as_ref().filter(|head| head.mode == Mode::Run) else { return };
-        let run = head.run.as_str();
-        let mut commands: Vec<String> = Vec::new();
-        if status == Status::Suspended {
-            for waiting in &state.waiting {
-                let title = state.node(&waiting.unit).map_or("", |node| node.title.as_str());
-                let mut lines = vec![self.ending.style.bold(&self.ending.style.text(title))];
-                lines.extend(self.wrapped(&waiting.question.text));
-                if let QuestionKind::Value { accepts } = &waiting.question.kind {
-                    lines.extend(self.wrapped(&format!("({accepts})")));
-                }
-                self.part("waits for", lines);
-                commands.extend(question_commands(run, waiting));
-            }
-            if !commands.iter().any(|command| command.starts_with("resume")) {
-                commands.push(format!("resume {run}"));
-            }
-        } else if let Some(end) = &state.end {
-            commands.clone_from(&end.next);
-        }
-        if status != Status::Succeeded && status != Status::Suspended {
-            let report = format!("report {run}");
-            if !commands.contains(&report) {
-                commands.push(report);
-            }
-        }
+    fn next(&mut self, state: &ViewState) {
         let style = self.ending.style;
-        let lines = commands
+        for waiting in &state.waiting {
+            let title = state.node(&waiting.unit).map_or("", |node| node.title.as_str());
+            let mut lines = vec![style.bold(&style.text(title))];
+            if waiting.question.text != title {
+                lines.extend(self.wrapped(&waiting.question.text));
+            }
+            if let QuestionKind::Value { accepts } = &waiting.question.kind {
+                lines.extend(self.wrapped(&format!("({accepts})")));
+            }
+            self.part("waits for", lines);
+        }
+        let Some(head) = state.head.as_ref().filter(|head| head.mode == Mode::Run) else { return };
+        let lines = next_commands(state, head.run.as_str())
             .iter()
             .map(|command| style.paint(&(self.ending.command)(command), Color::Cyan))
             .collect();
         self.part("next", lines);
     }
+}
+
+/// What an operator can do now, as words after the program's name.
+pub(crate) fn next_commands(state: &ViewState, run: &str) -> Vec<String> {
+    let Some(end) = &state.end else {
+        let mut commands: Vec<String> =
+            state.waiting.iter().flat_map(|waiting| question_commands(run, waiting)).collect();
+        if !state.waiting.is_empty() && !commands.iter().any(|c| c.starts_with("resume")) {
+            commands.push(format!("resume {run}"));
+        }
+        return commands;
+    };
+    let mut commands = end.next.clone();
+    let report = format!("report {run}");
+    if end.status != Status::Succeeded && !commands.contains(&report) {
+        commands.push(report);
+    }
+    commands
+}
+
+/// What the checks of a runbook found, in one line and the failures.
+pub(crate) fn check_summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
+    let style = ending.style;
+    let level = |level: Level| {
+        let has = |node: &&Node| node.verdict.as_ref().is_some_and(|v| v.level == level);
+        state.units().filter(has).count()
+    };
+    let (pass, warn, fail) = (level(Level::Pass), level(Level::Warn), level(Level::Fail));
+    let unknown = state
+        .units()
+        .filter(|node| node.state == State::Skipped(SkipReason::NoInput))
+        .count();
+    let mut facts = vec![format!("{pass} passed")];
+    let mut more = |n: usize, words: &str, color: Color| {
+        if n > 0 {
+            facts.push(style.paint(&format!("{n} {words}"), color));
+        }
+    };
+    more(warn, "warned", Color::Yellow);
+    more(fail, "failed", Color::Red);
+    more(unknown, "can't be made before a run", Color::Yellow);
+    let (mark, word) = match (fail, pass + warn) {
+        (0, 0) => (Mark::Skipped, "no checks were made".to_owned()),
+        (0, _) => (Mark::Done, style.paint("all well", Color::Green)),
+        _ => (Mark::Failed, style.paint("not well", Color::Red)),
+    };
+    vec![
+        String::new(),
+        format!("{} {}{}{}", style.mark(mark), word, style.dot(), facts.join(style.dot())),
+    ]
 }
