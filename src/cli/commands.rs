@@ -480,12 +480,12 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let Some(start) = state.started() else {
             return Err(Error::usage(format!("run {run} never started; there is nothing to tell")));
         };
-        let outline = &start.plan;
+        let timeline = report::Timeline::of(&start.plan, &events);
         let page = match format {
-            "html" => report::timeline_html(outline, &events),
-            "json" => report::json(outline, &events),
-            "junit" => report::junit(outline, &events),
-            _ => report::timeline_markdown(outline, &events),
+            "html" => report::timeline_html(&timeline),
+            "json" => report::json(&timeline),
+            "junit" => report::junit(&timeline),
+            _ => report::timeline_markdown(&timeline),
         };
         let Some(path) = out else {
             return io.write(&page).map(|()| Exit::Succeeded);

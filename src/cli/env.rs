@@ -59,7 +59,11 @@ pub(crate) fn pick<'a, E: DeserializeOwned + 'static>(
     let in_file: &[String] = config.as_ref().map_or(&[], |config| &config.names);
     let names = || {
         let mut names: Vec<&str> = catalog.envs().map(|(name, _)| name).collect();
-        names.extend(in_file.iter().map(String::as_str).filter(|name| !names.contains(name)));
+        for name in in_file {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
         names
     };
     let place = match &config {

@@ -169,9 +169,10 @@ impl Signals {
 
     async fn next(&mut self) -> Signal {
         async fn wait(signal: &mut Option<tokio::signal::unix::Signal>) {
-            match signal {
-                Some(signal) if signal.recv().await.is_some() => {}
-                _ => std::future::pending().await,
+            if let Some(signal) = signal {
+                signal.recv().await;
+            } else {
+                std::future::pending().await
             }
         }
         tokio::select! {
