@@ -239,11 +239,20 @@ pub(crate) struct Run {
     pub(super) settled: Box<[AtomicBool]>,
     /// Said whenever a unit is settled or a branch stops, if anybody waits.
     pub(super) progress: Notify,
-    pub(super) waiters: AtomicUsize,
+    waiters: AtomicUsize,
     /// Whether there are earlier events to respect.
     pub(super) resumed: bool,
     undoing: AtomicBool,
     locks: locks::Held,
+}
+
+/// Somebody who waits for progress.
+pub(super) struct Waiter<'a>(&'a AtomicUsize);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a run is made from.
@@ -301,6 +310,12 @@ impl Run {
         if self.waiters.load(Ordering::SeqCst) > 0 {
             self.progress.notify_waiters();
         }
+    }
+
+    /// Counts the caller among those who wait for progress, until it is dropped.
+    pub(super) fn waiter(&self) -> Waiter<'_> {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        Waiter(&self.waiters)
     }
 
     /// Whether it is on its way back, which a cancel does not stop.
@@ -420,7 +435,7 @@ impl Run {
             status: finished.status,
             finished: Some(finished),
             checks_failed: false,
-            state: self.recorder.state().clone(),
+            state: std::mem::take(&mut *self.recorder.state()),
         })
     }
 
@@ -435,7 +450,7 @@ impl Run {
             status: Status::Suspended,
             finished: None,
             checks_failed: false,
-            state: self.recorder.state().clone(),
+            state: std::mem::take(&mut *self.recorder.state()),
         })
     }
 

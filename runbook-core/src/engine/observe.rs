@@ -54,7 +54,7 @@ impl Run {
             status,
             finished: Some(finished),
             checks_failed: failed,
-            state: self.recorder.state().clone(),
+            state: std::mem::take(&mut *self.recorder.state()),
         })
     }
 }

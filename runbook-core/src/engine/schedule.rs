@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::{Flow, Halt, Run, locks, unit};
 use crate::error::{Failure, FailureKind, Problem};
 use crate::event::{BlockOutcome, CheckRole, EventKind, SkipReason, UnitId};
+use crate::journal::Stage;
 use crate::plan::{Block, BlockWork, Node};
 use crate::policy::{Rolling, Wait};
 
@@ -36,6 +37,20 @@ impl Branch {
     pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
             || self.parent.as_ref().is_some_and(|parent| parent.stopped())
+    }
+
+    /// Waits until this branch, or one around it, is to go no further.
+    pub(super) async fn stopping(&self, run: &Run) {
+        let _waiter = run.waiter();
+        loop {
+            let progress = run.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.stopped() {
+                return;
+            }
+            progress.await;
+        }
     }
 }
 
@@ -131,7 +146,7 @@ fn block<'a>(
 }
 
 /// Whether an earlier process came through the block; its units are settled then.
-fn left_before(run: &Run, block: &Block) -> bool {
+pub(super) fn left_before(run: &Run, block: &Block) -> bool {
     use BlockOutcome as B;
     let state = run.recorder.state();
     matches!(state.block(&block.id), Some(B::Succeeded | B::Skipped | B::Isolated { .. }))
@@ -282,7 +297,12 @@ async fn ladder(
     };
     let once = Wait::at_most(std::time::Duration::ZERO);
     let mut tried = Vec::new();
-    let mut verdict = unit::look_until(run, home, check, once, CheckRole::Ladder).await?;
+    // A remedy that was cut off is finished before anybody looks: what it did half may pass.
+    let mut verdict = if cut_off(run, block) {
+        Err(Failure::msg("not looked at yet").to_problem())
+    } else {
+        unit::look_until(run, home, check, once, CheckRole::Ladder).await?
+    };
     for node in block.children.iter() {
         if verdict.is_ok() {
             break;
@@ -294,10 +314,10 @@ async fn ladder(
         let remedy = &run.plan().blocks[index as usize];
         match step_to(run, branch, *node).await {
             Err(Halt::Failed(_, problem)) if run.options.undo => {
-                tried.push(format!("{}: {problem}", title(run, &remedy.id)));
+                tried.push(format!("{}: {problem}", name(&remedy.id)));
                 isolate(run, index, problem).await?;
             }
-            Ok(()) => tried.push(format!("{}: done, did not help", title(run, &remedy.id))),
+            Ok(()) => tried.push(format!("{}: done, did not help", name(&remedy.id))),
             halt => return halt,
         }
         verdict = unit::look_until(run, home, check, wait, CheckRole::Ladder).await?;
@@ -317,9 +337,18 @@ async fn ladder(
     }
 }
 
-fn title(run: &Run, block: &UnitId) -> String {
-    // The last word of the id: ids are made from titles.
-    let _ = run;
+/// Whether an earlier process died while it was inside the block.
+fn cut_off(run: &Run, block: &Block) -> bool {
+    run.resumed
+        && block.units.clone().any(|index| {
+            let state = run.recorder.state();
+            let stage = state.unit(&run.unit(index).id).map(|unit| unit.stage);
+            stage.is_some_and(|stage| stage != Stage::Pending)
+        })
+}
+
+/// The name of a remedy: the last word of its id, which is made from its title.
+fn name(block: &UnitId) -> &str {
     let id = block.as_str();
-    id.rsplit('/').next().unwrap_or(id).to_owned()
+    id.rsplit('/').next().unwrap_or(id)
 }

@@ -34,11 +34,17 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         }
     }
     let (earlier, decision) = earlier(run, unit);
+    if matches!(earlier, Stage::Undoing | Stage::UndoFailed) {
+        // Its branch was on its way back; that goes on.
+        let failure = Failure::new(FailureKind::Refused, "its undoing was interrupted");
+        return Err(Halt::Failed(Some(unit.id.clone()), failure.to_problem()));
+    }
     let scope = run.scope(unit, matches!(earlier, Stage::Started | Stage::Failed));
     let flow = match &unit.work {
         Work::Step { step, undo, repeatable } => {
             let life = StepLife {
                 run,
+                branch,
                 index,
                 unit,
                 step: &**step,
@@ -59,7 +65,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         Work::Manual { manual, question } => {
             let mut question = question.clone();
             loop {
-                match question::ask(run, unit, question.clone()).await? {
+                match question::ask(run, branch, unit, question.clone()).await? {
                     Answer::No => {
                         let failure = Failure::new(FailureKind::Refused, "the operator said no");
                         break fail(run, unit, failure.to_problem());
@@ -71,7 +77,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
                             // An answer given to the suspended run may be one that is not taken.
                             question.text =
                                 format!("{} ({text:?}: expected {accepts})", question.text);
-                            match question::ask_now(run, unit, question.clone()).await? {
+                            match question::ask_now(run, branch, unit, question.clone()).await? {
                                 Answer::Value(text) if manual.read(&text).is_ok() => {
                                     break finish(run, index, manual.read(&text).ok());
                                 }
@@ -128,7 +134,7 @@ pub(super) async fn wait_for_inputs(
                 ));
                 return Err(Halt::Failed(Some(unit.clone()), failure.to_problem()));
             }
-            run.waiters.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let _waiter = run.waiter();
             let progress = run.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
@@ -139,7 +145,6 @@ pub(super) async fn wait_for_inputs(
                     () = run.shared.cancel.cancelled() => {}
                 }
             }
-            run.waiters.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
             if let Some(by) = run.shared.cancel.by() {
                 let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
                 return Err(Halt::Cancelled(None, failure.to_problem()));
@@ -155,6 +160,7 @@ pub(super) async fn wait_for_inputs(
 /// One step, while it lives.
 struct StepLife<'a> {
     run: &'a Arc<Run>,
+    branch: &'a Branch,
     index: u32,
     unit: &'a Unit,
     step: &'a dyn ErasedStep,
@@ -238,7 +244,7 @@ impl StepLife<'_> {
         match &self.unit.policies.confirm {
             Some(text) if !self.run.options.yes => {
                 let question = Question { kind: QuestionKind::Approval, text: text.clone() };
-                Ok(question::ask(self.run, self.unit, question).await? != Answer::No)
+                Ok(question::ask(self.run, self.branch, self.unit, question).await? != Answer::No)
             }
             _ => Ok(true),
         }
@@ -410,7 +416,7 @@ impl StepLife<'_> {
             unit.id
         );
         let question = Question { kind: QuestionKind::Interrupted, text };
-        let answer = match question::ask_now(run, unit, question).await {
+        let answer = match question::ask_now(run, self.branch, unit, question).await {
             Ok(answer) => answer,
             Err(halt) => return Some(Err(halt)),
         };

@@ -1,7 +1,7 @@
 //! [`RunState`]: the state of a run, a pure fold over its events. Events that can't follow are
 //! refused, whether an engine is about to write them or a journal is read.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::sync::Arc;
 
 use crate::event::{
@@ -212,6 +212,7 @@ impl RunState {
         self.allowed(event)?;
         match event {
             E::RunStarted(start) => {
+                self.units.reserve(start.plan.units().count());
                 for unit in start.plan.units() {
                     self.units.insert(
                         unit.id.clone(),
