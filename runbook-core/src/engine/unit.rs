@@ -39,7 +39,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         let failure = Failure::new(FailureKind::Refused, "its undoing was interrupted");
         return Err(Halt::Failed(Some(unit.id.clone()), failure.to_problem()));
     }
-    let scope = run.scope(unit, matches!(earlier, Stage::Started | Stage::Failed));
+    let scope = run.scope(unit, earlier == Stage::Started);
     let flow = match &unit.work {
         Work::Step { step, undo, repeatable } => {
             let life = StepLife {
