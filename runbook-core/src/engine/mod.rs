@@ -344,10 +344,10 @@ impl Run {
     }
 
     /// The surroundings of a unit; `sweep`: a killed process may have left something running.
-    pub(super) fn scope(&self, unit: &Unit, sweep: bool) -> Arc<Scope> {
+    pub(super) fn scope(&self, unit: &UnitId, sweep: bool) -> Arc<Scope> {
         Arc::new(Scope {
             run: self.shared.run.clone(),
-            unit: unit.id.clone(),
+            unit: unit.clone(),
             outputs: Arc::clone(&self.outputs),
             sink: Arc::clone(&self.recorder) as Arc<dyn Sink>,
             stop: Stop::default(),
@@ -485,8 +485,9 @@ impl Run {
         self.load_outputs()?;
         self.recorder.record_durable(EventKind::RunResumed { by, mode }).await?;
         self.decide_open_units(before, interrupted)?;
-        let back = mode == ResumeMode::Rollback
-            || matches!(before, Phase::RollingBack | Phase::Ended(Status::Stuck));
+        // Going back is never given up half way.
+        let going_back = self.recorder.state().phase() == Phase::RollingBack;
+        let back = mode == ResumeMode::Rollback || going_back;
         if back {
             if let Err(halt) = locks::take_all(&self).await {
                 return self.end_without_undo(halt).await;

@@ -117,7 +117,7 @@ fn block<'a>(
             BlockWork::Each(rolling) => each(run, branch, block, *rolling).await,
             BlockWork::When { condition, needs } => {
                 unit::wait_for_inputs(run, branch, &block.id, needs).await?;
-                let scope = run.scope(run.unit(needs.first().copied().unwrap_or(0)), false);
+                let scope = run.scope(&block.id, false);
                 match condition.get(&Run::context(&scope)) {
                     Ok(true) => {
                         walk(Arc::clone(run), Arc::clone(branch), Arc::clone(&block.children)).await
@@ -291,19 +291,15 @@ async fn ladder(
     wait: Wait,
     escalate: Option<&str>,
 ) -> Flow {
-    // Checks belong to a unit in events: those of a ladder to its first one.
-    let Some(home) = block.units.clone().next() else {
-        return Ok(());
-    };
     let once = Wait::at_most(std::time::Duration::ZERO);
     let mut tried = Vec::new();
     // A remedy that was cut off is finished before anybody looks: what it did half may pass.
-    let mut verdict = if cut_off(run, block) {
-        Err(Failure::msg("not looked at yet").to_problem())
-    } else {
-        unit::look_until(run, home, check, once, CheckRole::Ladder).await?
+    let cut_off = block.children.iter().rposition(|node| was_entered(run, *node));
+    let mut verdict = match cut_off {
+        Some(_) => Err(Failure::msg("not looked at yet").to_problem()),
+        None => unit::look_until(run, &block.id, check, once, CheckRole::Ladder).await?,
     };
-    for node in block.children.iter() {
+    for (place, node) in block.children.iter().enumerate() {
         if verdict.is_ok() {
             break;
         }
@@ -320,7 +316,9 @@ async fn ladder(
             Ok(()) => tried.push(format!("{}: done, did not help", name(&remedy.id))),
             halt => return halt,
         }
-        verdict = unit::look_until(run, home, check, wait, CheckRole::Ladder).await?;
+        if cut_off.is_none_or(|cut_off| place >= cut_off) {
+            verdict = unit::look_until(run, &block.id, check, wait, CheckRole::Ladder).await?;
+        }
     }
     match verdict {
         Ok(_) => leave_out(run, block, &SkipReason::NotNeeded),
@@ -337,8 +335,10 @@ async fn ladder(
     }
 }
 
-/// Whether an earlier process died while it was inside the block.
-fn cut_off(run: &Run, block: &Block) -> bool {
+/// Whether an earlier process came into the block `node`.
+fn was_entered(run: &Run, node: Node) -> bool {
+    let Node::Block(index) = node else { return false };
+    let block = &run.plan().blocks[index as usize];
     run.resumed
         && block.units.clone().any(|index| {
             let state = run.recorder.state();

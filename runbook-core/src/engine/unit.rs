@@ -39,7 +39,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         let failure = Failure::new(FailureKind::Refused, "its undoing was interrupted");
         return Err(Halt::Failed(Some(unit.id.clone()), failure.to_problem()));
     }
-    let scope = run.scope(unit, earlier == Stage::Started);
+    let scope = run.scope(&unit.id, earlier == Stage::Started);
     let flow = match &unit.work {
         Work::Step { step, undo, repeatable } => {
             let life = StepLife {
@@ -57,7 +57,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         Work::Check { check } => gate(run, index, &**check, &scope).await,
         Work::Observe { check } => observe(run, index, &**check, &scope).await,
         Work::Wait { check, wait } => {
-            match look_until(run, index, &**check, *wait, CheckRole::Wait).await? {
+            match look_until(run, &unit.id, &**check, *wait, CheckRole::Wait).await? {
                 Ok(output) => finish(run, index, output),
                 Err(problem) => fail(run, unit, problem),
             }
@@ -494,7 +494,7 @@ async fn observe(run: &Arc<Run>, index: u32, check: &dyn ErasedCheck, scope: &Ar
         guarded(run, scope, unit.policies.timeout, check.look(&observer, Gives::Verdict)).await;
     match looked {
         Ok(Looked { record, output }) => {
-            note_verdict(run, unit, check, CheckRole::Observation, record)?;
+            note_verdict(run, &unit.id, check, CheckRole::Observation, record)?;
             finish(run, index, output)
         }
         Err(failure) => fail(run, unit, failure.while_doing("looking").to_problem()),
@@ -521,13 +521,13 @@ async fn look(
             let problem = failure.to_problem();
             let why = problem.message.clone();
             let record = crate::event::VerdictRecord { level: Level::Fail, why, evidence: None };
-            note_verdict(run, unit, check, role, record)?;
+            note_verdict(run, &unit.id, check, role, record)?;
             return Ok(Err(problem));
         }
     };
     let failed = record.level == Level::Fail;
     let why = record.why.clone();
-    let title = note_verdict(run, unit, check, role, record)?;
+    let title = note_verdict(run, &unit.id, check, role, record)?;
     if failed {
         let message = if why.is_empty() { title } else { format!("{title}: {why}") };
         return Ok(Err(Failure::new(FailureKind::Refused, message).to_problem()));
@@ -538,7 +538,7 @@ async fn look(
 /// Writes the verdict down; gives the check's title.
 fn note_verdict(
     run: &Run,
-    unit: &Unit,
+    unit: &UnitId,
     check: &dyn ErasedCheck,
     role: CheckRole,
     mut verdict: crate::event::VerdictRecord,
@@ -547,7 +547,7 @@ fn note_verdict(
     if no_secret(verdict.evidence.as_ref(), "evidence").is_err() {
         verdict.evidence = None;
     }
-    run.record(EventKind::Checked { unit: unit.id.clone(), role, title: title.clone(), verdict })?;
+    run.record(EventKind::Checked { unit: unit.clone(), role, title: title.clone(), verdict })?;
     Ok(title)
 }
 
@@ -555,13 +555,12 @@ fn note_verdict(
 /// the last one, so that a long wait does not fill the journal.
 pub(super) async fn look_until(
     run: &Arc<Run>,
-    index: u32,
+    id: &UnitId,
     check: &dyn ErasedCheck,
     wait: Wait,
     role: CheckRole,
 ) -> Result<Result<Option<Given>, Problem>, Halt> {
-    let unit = run.unit(index);
-    let scope = run.scope(unit, false);
+    let scope = run.scope(id, false);
     let deadline = Instant::now() + wait.at_most;
     let mut noted: Option<(Level, String)> = None;
     loop {
@@ -574,7 +573,7 @@ pub(super) async fn look_until(
         let (record, output) = match looked {
             Ok(Looked { record, output }) => (record, output),
             Err(failure) if failure.kind() == FailureKind::Cancelled => {
-                return Err(Halt::Cancelled(Some(unit.id.clone()), failure.to_problem()));
+                return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
             }
             Err(failure) => {
                 let why = failure.to_problem().message;
@@ -587,7 +586,7 @@ pub(super) async fn look_until(
         if passed || over || noted.as_ref() != Some(&this) {
             let why = this.1.clone();
             noted = Some(this);
-            let title = note_verdict(run, unit, check, role, record)?;
+            let title = note_verdict(run, id, check, role, record)?;
             if passed {
                 return Ok(Ok(output));
             }
@@ -606,7 +605,7 @@ pub(super) async fn look_until(
             () = run.shared.cancel.cancelled(), if !run.undoing() => {
                 let by = run.shared.cancel.by().unwrap_or("somebody");
                 let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
-                return Err(Halt::Cancelled(Some(unit.id.clone()), failure.to_problem()));
+                return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
             }
         }
     }

@@ -101,7 +101,7 @@ async fn undo_unit(run: &Arc<Run>, index: u32) -> Flow {
             Some(Stage::Started | Stage::Undoing)
         );
     run.record(EventKind::UndoStarted { unit: unit.id.clone() })?;
-    let scope = run.scope(unit, cut_off);
+    let scope = run.scope(&unit.id, cut_off);
     match put_back(run, unit, &scope, &**step, index, &record).await {
         Ok(()) => {
             run.record(EventKind::Undone { unit: unit.id.clone() })?;
