@@ -111,13 +111,11 @@ async fn a_cancelled_unit_ends_its_command() {
     let (target, host, around) = fake(Reply::never_ends().ignoring_sigterm());
     let cx = around.context();
     let command = Command::new("rsync");
-    let (failure, ()) = tokio::join!(
-        async { cx.on(&host).run(&command).await.unwrap_err() },
-        async {
+    let (failure, ()) =
+        tokio::join!(async { cx.on(&host).run(&command).await.unwrap_err() }, async {
             sleep(Duration::from_secs(90)).await;
             around.cancel();
-        }
-    );
+        });
     assert_eq!(failure.kind(), FailureKind::Cancelled);
     assert_snapshot!(failure, @"`rsync` on web-1: cancelled after 1m 30s, its process tree was ended");
     assert_eq!(target.calls().len(), 2);
@@ -249,9 +247,10 @@ fn cut(chunks: &[&[u8]]) -> Vec<String> {
 
 #[test]
 fn lines_end_with_any_line_end_wherever_the_chunks_end() {
-    assert_eq!(cut(&[b"a\nb\r", b"\nc", b"\r10%\r20%\n", b"\nlast"]), [
-        "a", "b", "c", "10%", "20%", "", "last"
-    ]);
+    assert_eq!(
+        cut(&[b"a\nb\r", b"\nc", b"\r10%\r20%\n", b"\nlast"]),
+        ["a", "b", "c", "10%", "20%", "", "last"]
+    );
 }
 
 #[test]

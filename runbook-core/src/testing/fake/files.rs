@@ -36,9 +36,7 @@ impl Node {
         let (kind, size, link) = match &self.what {
             What::File(content) => (FileKind::File, content.len() as u64, None),
             What::Dir => (FileKind::Dir, 0, None),
-            What::Link(to) => {
-                (FileKind::Link, to.as_os_str().len() as u64, Some(to.clone()))
-            }
+            What::Link(to) => (FileKind::Link, to.as_os_str().len() as u64, Some(to.clone())),
         };
         FileInfo {
             path: path.to_owned(),
@@ -155,9 +153,7 @@ impl Files {
             return Err("not a directory".into());
         }
         let inside = self.nodes.iter().filter(|(at, _)| at.parent() == Some(&dir));
-        Ok(inside
-            .filter_map(|(at, node)| Some(node.info(&path.join(at.file_name()?))))
-            .collect())
+        Ok(inside.filter_map(|(at, node)| Some(node.info(&path.join(at.file_name()?)))).collect())
     }
 
     /// The place for something new or replaced: its folder exists and it is no folder itself.

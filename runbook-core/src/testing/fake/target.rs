@@ -13,9 +13,7 @@ use super::reply::End;
 use super::{Call, CommandCall, FakeTarget, line};
 use crate::command::{Command, Stdin};
 use crate::error::{During, Failure, Result};
-use crate::target::{
-    Address, BoxRead, BoxStream, FileInfo, Process, Spawn, Target, WriteOptions,
-};
+use crate::target::{Address, BoxRead, BoxStream, FileInfo, Process, Spawn, Target, WriteOptions};
 
 #[async_trait]
 impl Target for FakeTarget {
@@ -61,9 +59,8 @@ impl Target for FakeTarget {
                     world.scripts.iter().map(|(matcher, _)| format!("{matcher:?}")).collect();
                 let scripted =
                     if scripted.is_empty() { "nothing".to_owned() } else { scripted.join(", ") };
-                Failure::msg(format!("no reply is scripted for it (scripted: {scripted})")).next(
-                    "script one with `on(..).reply(..)`, or a default with `otherwise(..)`",
-                )
+                Failure::msg(format!("no reply is scripted for it (scripted: {scripted})"))
+                    .next("script one with `on(..).reply(..)`, or a default with `otherwise(..)`")
             })?;
             (at, reply)
         };
