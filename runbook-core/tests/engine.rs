@@ -705,3 +705,43 @@ async fn a_hundred_runs_at_once_do_not_disturb_each_other() {
     }
     assert_eq!(engine.store().list().await.unwrap().len(), 100);
 }
+
+/// A journal that fails at boundary n stops the run at once; what it says then is true.
+#[tokio::test]
+async fn a_failed_journal_write_stops_the_run_and_resume_goes_on_from_any_place() {
+    for at in 1.. {
+        let world = World::default();
+        let memory = MemoryStore::new();
+        let store = runbook_core::testing::CrashStore::new(memory.clone(), at, || {});
+        let mut options = RunOptions::new();
+        options.run = Some(RunId::new("r"));
+        let plan = everything(&world).build().unwrap();
+        match Engine::new(store).run(&plan, options).outcome().await {
+            Ok(outcome) => {
+                assert_eq!(outcome.status, Status::Succeeded);
+                assert!(at > 100, "there are many boundaries: {at}");
+                return;
+            }
+            Err(error) => assert!(error.is_journal(), "{error}"),
+        }
+        let engine = Engine::new(memory);
+        // The lease of the dead process runs out, or somebody breaks it.
+        engine.store().locks().break_lock("everything").await.unwrap();
+        let run = RunId::new("r");
+        let on =
+            ResumeOptions::forward(RunOptions::new().unattended()).interrupted(Decision::Retry);
+        match engine.resume(&run, &plan, on).outcome().await {
+            Ok(outcome) => {
+                assert_eq!(outcome.status, Status::Succeeded, "boundary {at}");
+                let done: Vec<_> =
+                    world.map().into_iter().filter(|(_, value)| value == "1").collect();
+                assert_eq!(done.len(), 10, "boundary {at}");
+            }
+            Err(error) => {
+                let nothing_yet = at <= 3;
+                let all_done = error.to_string().contains("has succeeded");
+                assert!(nothing_yet || all_done, "boundary {at}: {error}");
+            }
+        }
+    }
+}

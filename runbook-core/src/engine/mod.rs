@@ -28,6 +28,7 @@ use crate::event::{
     Answer, Decision, EventKind, Mode, ResumeMode, RunFinished, RunId, RunStarted, Status, UnitId,
     Waiting,
 };
+use crate::exec::Sweep;
 use crate::input::Outputs;
 use crate::journal::{JournalStore, Phase, RunState};
 use crate::plan::{Plan, PlanInner, Unit};
@@ -239,11 +240,20 @@ pub(crate) struct Run {
     pub(super) settled: Box<[AtomicBool]>,
     /// Said whenever a unit is settled or a branch stops, if anybody waits.
     pub(super) progress: Notify,
-    pub(super) waiters: AtomicUsize,
+    waiters: AtomicUsize,
     /// Whether there are earlier events to respect.
     pub(super) resumed: bool,
     undoing: AtomicBool,
     locks: locks::Held,
+}
+
+/// Somebody who waits for progress.
+pub(super) struct Waiter<'a>(&'a AtomicUsize);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a run is made from.
@@ -303,6 +313,12 @@ impl Run {
         }
     }
 
+    /// Counts the caller among those who wait for progress, until it is dropped.
+    pub(super) fn waiter(&self) -> Waiter<'_> {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        Waiter(&self.waiters)
+    }
+
     /// Whether it is on its way back, which a cancel does not stop.
     pub(super) fn undoing(&self) -> bool {
         self.undoing.load(Ordering::Relaxed)
@@ -329,14 +345,14 @@ impl Run {
     }
 
     /// The surroundings of a unit; `sweep`: a killed process may have left something running.
-    pub(super) fn scope(&self, unit: &Unit, sweep: bool) -> Arc<Scope> {
+    pub(super) fn scope(&self, unit: &UnitId, sweep: bool) -> Arc<Scope> {
         Arc::new(Scope {
             run: self.shared.run.clone(),
-            unit: unit.id.clone(),
+            unit: unit.clone(),
             outputs: Arc::clone(&self.outputs),
             sink: Arc::clone(&self.recorder) as Arc<dyn Sink>,
             stop: Stop::default(),
-            sweep: AtomicBool::new(sweep),
+            sweep: Sweep::new(sweep),
             grace: self.options.grace,
         })
     }
@@ -420,7 +436,7 @@ impl Run {
             status: finished.status,
             finished: Some(finished),
             checks_failed: false,
-            state: self.recorder.state().clone(),
+            state: std::mem::take(&mut *self.recorder.state()),
         })
     }
 
@@ -435,7 +451,7 @@ impl Run {
             status: Status::Suspended,
             finished: None,
             checks_failed: false,
-            state: self.recorder.state().clone(),
+            state: std::mem::take(&mut *self.recorder.state()),
         })
     }
 
@@ -470,8 +486,9 @@ impl Run {
         self.load_outputs()?;
         self.recorder.record_durable(EventKind::RunResumed { by, mode }).await?;
         self.decide_open_units(before, interrupted)?;
-        let back = mode == ResumeMode::Rollback
-            || matches!(before, Phase::RollingBack | Phase::Ended(Status::Stuck));
+        // Going back is never given up half way.
+        let going_back = self.recorder.state().phase() == Phase::RollingBack;
+        let back = mode == ResumeMode::Rollback || going_back;
         if back {
             if let Err(halt) = locks::take_all(&self).await {
                 return self.end_without_undo(halt).await;

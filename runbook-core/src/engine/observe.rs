@@ -54,7 +54,7 @@ impl Run {
             status,
             finished: Some(finished),
             checks_failed: failed,
-            state: self.recorder.state().clone(),
+            state: std::mem::take(&mut *self.recorder.state()),
         })
     }
 }
@@ -83,9 +83,8 @@ impl Looking<'_> {
         let block = &run.plan().blocks[index as usize];
         if let BlockWork::When { condition, needs } = &block.kind
             && self.known(needs)
-            && let Some(first) = needs.first()
         {
-            let scope = run.scope(run.unit(*first), false);
+            let scope = run.scope(&block.id, false);
             if matches!(condition.get(&Run::context(&scope)), Ok(false)) {
                 for unit in block.units.clone() {
                     self.skip(unit, SkipReason::Condition)?;
@@ -132,7 +131,7 @@ impl Looking<'_> {
                     for check in &unit.policies.requires {
                         self.requirement(unit, &**check, decides).await?;
                     }
-                    let scope = run.scope(unit, false);
+                    let scope = run.scope(&unit.id, false);
                     let observer = Observer::new(Arc::clone(&scope));
                     let limit = unit.policies.timeout;
                     if let Ok(found) = guarded(run, &scope, limit, step.satisfied(&observer)).await
@@ -219,7 +218,7 @@ impl Looking<'_> {
         check: &dyn ErasedCheck,
         gives: Gives,
     ) -> Result<(VerdictRecord, Option<crate::erased::Given>), Error> {
-        let scope = self.run.scope(unit, false);
+        let scope = self.run.scope(&unit.id, false);
         let observer = Observer::new(Arc::clone(&scope));
         let limit = unit.policies.timeout;
         match guarded(self.run, &scope, limit, check.look(&observer, gives)).await {

@@ -1,12 +1,18 @@
 //! Asks a person: through the handle while the process lives, or by suspending the run.
 
+use super::schedule::Branch;
 use super::{Halt, Run};
 use crate::error::{Failure, FailureKind};
 use crate::event::{Answer, Decision, EventKind, Question, QuestionKind};
 use crate::plan::Unit;
 
 /// The answer, from the journal, the handle, or nobody yet (which suspends).
-pub(super) async fn ask(run: &Run, unit: &Unit, question: Question) -> Result<Answer, Halt> {
+pub(super) async fn ask(
+    run: &Run,
+    branch: &Branch,
+    unit: &Unit,
+    question: Question,
+) -> Result<Answer, Halt> {
     if run.resumed {
         let earlier = run.recorder.state().unit(&unit.id).and_then(|u| u.answer.clone());
         // An answer is used once: what it led to decides from then on.
@@ -16,11 +22,16 @@ pub(super) async fn ask(run: &Run, unit: &Unit, question: Question) -> Result<An
             return Ok(answer);
         }
     }
-    ask_now(run, unit, question).await
+    ask_now(run, branch, unit, question).await
 }
 
 /// Asks whatever was answered before.
-pub(super) async fn ask_now(run: &Run, unit: &Unit, question: Question) -> Result<Answer, Halt> {
+pub(super) async fn ask_now(
+    run: &Run,
+    branch: &Branch,
+    unit: &Unit,
+    question: Question,
+) -> Result<Answer, Halt> {
     let answer = run.shared.ask(&unit.id, question.clone());
     run.recorder
         .record_durable(EventKind::Asked { unit: unit.id.clone(), question: question.clone() })
@@ -38,6 +49,10 @@ pub(super) async fn ask_now(run: &Run, unit: &Unit, question: Question) -> Resul
             let by = run.shared.cancel.by().unwrap_or("somebody");
             let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
             return Err(Halt::Cancelled(None, failure.to_problem()));
+        }
+        () = branch.stopping(run) => {
+            run.shared.withdraw(&unit.id);
+            return Err(Halt::Stopped);
         }
     };
     let by = crate::secret::scrub(&by).into_owned();

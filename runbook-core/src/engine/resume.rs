@@ -51,6 +51,11 @@ pub(super) fn refuse_unfit(
 impl Run {
     /// Puts the outputs of finished units where later ones find them.
     pub(super) fn load_outputs(&self) -> Result<(), Error> {
+        for block in &self.plan().blocks {
+            if super::schedule::left_before(self, block) {
+                block.units.clone().for_each(|unit| self.settle(unit));
+            }
+        }
         let state = self.recorder.state();
         for (index, unit) in self.plan().units.iter().enumerate() {
             let index = index as u32;
@@ -87,7 +92,10 @@ impl Run {
         word: Option<Decision>,
     ) -> Result<(), Error> {
         let ids: Vec<UnitId> = self.plan().units.iter().map(|unit| unit.id.clone()).collect();
-        for unit in ids {
+        for (index, unit) in (0..).zip(ids) {
+            if self.is_settled(index) {
+                continue;
+            }
             let (stage, decided) = {
                 let state = self.recorder.state();
                 state.unit(&unit).map_or((Stage::Pending, None), |u| (u.stage, u.decision))

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::{Flow, Halt, Run, locks, unit};
 use crate::error::{Failure, FailureKind, Problem};
 use crate::event::{BlockOutcome, CheckRole, EventKind, SkipReason, UnitId};
+use crate::journal::Stage;
 use crate::plan::{Block, BlockWork, Node};
 use crate::policy::{Rolling, Wait};
 
@@ -36,6 +37,20 @@ impl Branch {
     pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
             || self.parent.as_ref().is_some_and(|parent| parent.stopped())
+    }
+
+    /// Waits until this branch, or one around it, is to go no further.
+    pub(super) async fn stopping(&self, run: &Run) {
+        let _waiter = run.waiter();
+        loop {
+            let progress = run.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.stopped() {
+                return;
+            }
+            progress.await;
+        }
     }
 }
 
@@ -102,7 +117,7 @@ fn block<'a>(
             BlockWork::Each(rolling) => each(run, branch, block, *rolling).await,
             BlockWork::When { condition, needs } => {
                 unit::wait_for_inputs(run, branch, &block.id, needs).await?;
-                let scope = run.scope(run.unit(needs.first().copied().unwrap_or(0)), false);
+                let scope = run.scope(&block.id, false);
                 match condition.get(&Run::context(&scope)) {
                     Ok(true) => {
                         walk(Arc::clone(run), Arc::clone(branch), Arc::clone(&block.children)).await
@@ -131,7 +146,7 @@ fn block<'a>(
 }
 
 /// Whether an earlier process came through the block; its units are settled then.
-fn left_before(run: &Run, block: &Block) -> bool {
+pub(super) fn left_before(run: &Run, block: &Block) -> bool {
     use BlockOutcome as B;
     let state = run.recorder.state();
     matches!(state.block(&block.id), Some(B::Succeeded | B::Skipped | B::Isolated { .. }))
@@ -276,14 +291,15 @@ async fn ladder(
     wait: Wait,
     escalate: Option<&str>,
 ) -> Flow {
-    // Checks belong to a unit in events: those of a ladder to its first one.
-    let Some(home) = block.units.clone().next() else {
-        return Ok(());
-    };
     let once = Wait::at_most(std::time::Duration::ZERO);
     let mut tried = Vec::new();
-    let mut verdict = unit::look_until(run, home, check, once, CheckRole::Ladder).await?;
-    for node in block.children.iter() {
+    // A remedy that was cut off is finished before anybody looks: what it did half may pass.
+    let cut_off = block.children.iter().rposition(|node| was_entered(run, *node));
+    let mut verdict = match cut_off {
+        Some(_) => Err(Failure::msg("not looked at yet").to_problem()),
+        None => unit::look_until(run, &block.id, check, once, CheckRole::Ladder).await?,
+    };
+    for (place, node) in block.children.iter().enumerate() {
         if verdict.is_ok() {
             break;
         }
@@ -294,13 +310,15 @@ async fn ladder(
         let remedy = &run.plan().blocks[index as usize];
         match step_to(run, branch, *node).await {
             Err(Halt::Failed(_, problem)) if run.options.undo => {
-                tried.push(format!("{}: {problem}", title(run, &remedy.id)));
+                tried.push(format!("{}: {problem}", name(&remedy.id)));
                 isolate(run, index, problem).await?;
             }
-            Ok(()) => tried.push(format!("{}: done, did not help", title(run, &remedy.id))),
+            Ok(()) => tried.push(format!("{}: done, did not help", name(&remedy.id))),
             halt => return halt,
         }
-        verdict = unit::look_until(run, home, check, wait, CheckRole::Ladder).await?;
+        if cut_off.is_none_or(|cut_off| place >= cut_off) {
+            verdict = unit::look_until(run, &block.id, check, wait, CheckRole::Ladder).await?;
+        }
     }
     match verdict {
         Ok(_) => leave_out(run, block, &SkipReason::NotNeeded),
@@ -317,9 +335,20 @@ async fn ladder(
     }
 }
 
-fn title(run: &Run, block: &UnitId) -> String {
-    // The last word of the id: ids are made from titles.
-    let _ = run;
+/// Whether an earlier process came into the block `node`.
+fn was_entered(run: &Run, node: Node) -> bool {
+    let Node::Block(index) = node else { return false };
+    let block = &run.plan().blocks[index as usize];
+    run.resumed
+        && block.units.clone().any(|index| {
+            let state = run.recorder.state();
+            let stage = state.unit(&run.unit(index).id).map(|unit| unit.stage);
+            stage.is_some_and(|stage| stage != Stage::Pending)
+        })
+}
+
+/// The name of a remedy: the last word of its id, which is made from its title.
+fn name(block: &UnitId) -> &str {
     let id = block.as_str();
-    id.rsplit('/').next().unwrap_or(id).to_owned()
+    id.rsplit('/').next().unwrap_or(id)
 }

@@ -34,11 +34,17 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         }
     }
     let (earlier, decision) = earlier(run, unit);
-    let scope = run.scope(unit, matches!(earlier, Stage::Started | Stage::Failed));
+    if matches!(earlier, Stage::Undoing | Stage::UndoFailed) {
+        // Its branch was on its way back; that goes on.
+        let failure = Failure::new(FailureKind::Refused, "its undoing was interrupted");
+        return Err(Halt::Failed(Some(unit.id.clone()), failure.to_problem()));
+    }
+    let scope = run.scope(&unit.id, earlier == Stage::Started);
     let flow = match &unit.work {
         Work::Step { step, undo, repeatable } => {
             let life = StepLife {
                 run,
+                branch,
                 index,
                 unit,
                 step: &**step,
@@ -51,7 +57,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         Work::Check { check } => gate(run, index, &**check, &scope).await,
         Work::Observe { check } => observe(run, index, &**check, &scope).await,
         Work::Wait { check, wait } => {
-            match look_until(run, index, &**check, *wait, CheckRole::Wait).await? {
+            match look_until(run, &unit.id, &**check, *wait, CheckRole::Wait).await? {
                 Ok(output) => finish(run, index, output),
                 Err(problem) => fail(run, unit, problem),
             }
@@ -59,7 +65,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         Work::Manual { manual, question } => {
             let mut question = question.clone();
             loop {
-                match question::ask(run, unit, question.clone()).await? {
+                match question::ask(run, branch, unit, question.clone()).await? {
                     Answer::No => {
                         let failure = Failure::new(FailureKind::Refused, "the operator said no");
                         break fail(run, unit, failure.to_problem());
@@ -71,7 +77,7 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
                             // An answer given to the suspended run may be one that is not taken.
                             question.text =
                                 format!("{} ({text:?}: expected {accepts})", question.text);
-                            match question::ask_now(run, unit, question.clone()).await? {
+                            match question::ask_now(run, branch, unit, question.clone()).await? {
                                 Answer::Value(text) if manual.read(&text).is_ok() => {
                                     break finish(run, index, manual.read(&text).ok());
                                 }
@@ -128,7 +134,7 @@ pub(super) async fn wait_for_inputs(
                 ));
                 return Err(Halt::Failed(Some(unit.clone()), failure.to_problem()));
             }
-            run.waiters.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let _waiter = run.waiter();
             let progress = run.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
@@ -139,7 +145,6 @@ pub(super) async fn wait_for_inputs(
                     () = run.shared.cancel.cancelled() => {}
                 }
             }
-            run.waiters.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
             if let Some(by) = run.shared.cancel.by() {
                 let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
                 return Err(Halt::Cancelled(None, failure.to_problem()));
@@ -155,6 +160,7 @@ pub(super) async fn wait_for_inputs(
 /// One step, while it lives.
 struct StepLife<'a> {
     run: &'a Arc<Run>,
+    branch: &'a Branch,
     index: u32,
     unit: &'a Unit,
     step: &'a dyn ErasedStep,
@@ -238,7 +244,7 @@ impl StepLife<'_> {
         match &self.unit.policies.confirm {
             Some(text) if !self.run.options.yes => {
                 let question = Question { kind: QuestionKind::Approval, text: text.clone() };
-                Ok(question::ask(self.run, self.unit, question).await? != Answer::No)
+                Ok(question::ask(self.run, self.branch, self.unit, question).await? != Answer::No)
             }
             _ => Ok(true),
         }
@@ -410,7 +416,7 @@ impl StepLife<'_> {
             unit.id
         );
         let question = Question { kind: QuestionKind::Interrupted, text };
-        let answer = match question::ask_now(run, unit, question).await {
+        let answer = match question::ask_now(run, self.branch, unit, question).await {
             Ok(answer) => answer,
             Err(halt) => return Some(Err(halt)),
         };
@@ -488,7 +494,7 @@ async fn observe(run: &Arc<Run>, index: u32, check: &dyn ErasedCheck, scope: &Ar
         guarded(run, scope, unit.policies.timeout, check.look(&observer, Gives::Verdict)).await;
     match looked {
         Ok(Looked { record, output }) => {
-            note_verdict(run, unit, check, CheckRole::Observation, record)?;
+            note_verdict(run, &unit.id, check, CheckRole::Observation, record)?;
             finish(run, index, output)
         }
         Err(failure) => fail(run, unit, failure.while_doing("looking").to_problem()),
@@ -515,13 +521,13 @@ async fn look(
             let problem = failure.to_problem();
             let why = problem.message.clone();
             let record = crate::event::VerdictRecord { level: Level::Fail, why, evidence: None };
-            note_verdict(run, unit, check, role, record)?;
+            note_verdict(run, &unit.id, check, role, record)?;
             return Ok(Err(problem));
         }
     };
     let failed = record.level == Level::Fail;
     let why = record.why.clone();
-    let title = note_verdict(run, unit, check, role, record)?;
+    let title = note_verdict(run, &unit.id, check, role, record)?;
     if failed {
         let message = if why.is_empty() { title } else { format!("{title}: {why}") };
         return Ok(Err(Failure::new(FailureKind::Refused, message).to_problem()));
@@ -532,7 +538,7 @@ async fn look(
 /// Writes the verdict down; gives the check's title.
 fn note_verdict(
     run: &Run,
-    unit: &Unit,
+    unit: &UnitId,
     check: &dyn ErasedCheck,
     role: CheckRole,
     mut verdict: crate::event::VerdictRecord,
@@ -541,7 +547,7 @@ fn note_verdict(
     if no_secret(verdict.evidence.as_ref(), "evidence").is_err() {
         verdict.evidence = None;
     }
-    run.record(EventKind::Checked { unit: unit.id.clone(), role, title: title.clone(), verdict })?;
+    run.record(EventKind::Checked { unit: unit.clone(), role, title: title.clone(), verdict })?;
     Ok(title)
 }
 
@@ -549,13 +555,12 @@ fn note_verdict(
 /// the last one, so that a long wait does not fill the journal.
 pub(super) async fn look_until(
     run: &Arc<Run>,
-    index: u32,
+    id: &UnitId,
     check: &dyn ErasedCheck,
     wait: Wait,
     role: CheckRole,
 ) -> Result<Result<Option<Given>, Problem>, Halt> {
-    let unit = run.unit(index);
-    let scope = run.scope(unit, false);
+    let scope = run.scope(id, false);
     let deadline = Instant::now() + wait.at_most;
     let mut noted: Option<(Level, String)> = None;
     loop {
@@ -568,7 +573,7 @@ pub(super) async fn look_until(
         let (record, output) = match looked {
             Ok(Looked { record, output }) => (record, output),
             Err(failure) if failure.kind() == FailureKind::Cancelled => {
-                return Err(Halt::Cancelled(Some(unit.id.clone()), failure.to_problem()));
+                return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
             }
             Err(failure) => {
                 let why = failure.to_problem().message;
@@ -581,7 +586,7 @@ pub(super) async fn look_until(
         if passed || over || noted.as_ref() != Some(&this) {
             let why = this.1.clone();
             noted = Some(this);
-            let title = note_verdict(run, unit, check, role, record)?;
+            let title = note_verdict(run, id, check, role, record)?;
             if passed {
                 return Ok(Ok(output));
             }
@@ -600,7 +605,7 @@ pub(super) async fn look_until(
             () = run.shared.cancel.cancelled(), if !run.undoing() => {
                 let by = run.shared.cancel.by().unwrap_or("somebody");
                 let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
-                return Err(Halt::Cancelled(Some(unit.id.clone()), failure.to_problem()));
+                return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
             }
         }
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::guard::guarded_undo;
 use super::{Flow, Halt, Run};
-use crate::context::Observer;
+use crate::context::{Observer, Scope};
 use crate::erased::ErasedStep;
 use crate::error::{Error, Failure, Result};
 use crate::event::{EventKind, Json, RunFinished, Status, UnitId};
+use crate::journal::Stage;
 use crate::plan::{Unit, Work};
 
 impl Run {
@@ -93,8 +94,15 @@ async fn undo_unit(run: &Arc<Run>, index: u32) -> Flow {
     let Work::Step { step, .. } = &unit.work else { return Ok(()) };
     let record = run.recorder.state().unit(&unit.id).and_then(|u| u.record.clone());
     let Some(record) = record else { return Ok(()) };
+    // What a killed process was in the middle of may still be running.
+    let cut_off = run.resumed
+        && matches!(
+            run.recorder.state().unit(&unit.id).map(|u| u.stage),
+            Some(Stage::Started | Stage::Undoing)
+        );
     run.record(EventKind::UndoStarted { unit: unit.id.clone() })?;
-    match put_back(run, unit, &**step, index, &record).await {
+    let scope = run.scope(&unit.id, cut_off);
+    match put_back(run, unit, &scope, &**step, index, &record).await {
         Ok(()) => {
             run.record(EventKind::Undone { unit: unit.id.clone() })?;
             Ok(())
@@ -111,17 +119,17 @@ async fn undo_unit(run: &Arc<Run>, index: u32) -> Flow {
 async fn put_back(
     run: &Arc<Run>,
     unit: &Unit,
+    scope: &Arc<Scope>,
     step: &dyn ErasedStep,
     index: u32,
     record: &Json,
 ) -> Result<()> {
-    let scope = run.scope(unit, run.resumed);
-    let context = Run::context(&scope);
+    let context = Run::context(scope);
     let done = run.outputs.any(index);
     let limit = unit.policies.timeout;
     let attempts = unit.policies.retry.map_or(1, |retry| retry.attempts);
     for attempt in 1.. {
-        match guarded_undo(run, &scope, limit, step.undo(record, done, &context)).await {
+        match guarded_undo(run, scope, limit, step.undo(record, done, &context)).await {
             Ok(()) => break,
             Err(failure) if attempt >= attempts => return Err(failure.while_doing("undoing it")),
             Err(_) => {
@@ -131,9 +139,9 @@ async fn put_back(
             }
         }
     }
-    let observer = Observer::new(Arc::clone(&scope));
+    let observer = Observer::new(Arc::clone(scope));
     let Some(now) = step.record(&observer) else { return Ok(()) };
-    let now = guarded_undo(run, &scope, limit, now)
+    let now = guarded_undo(run, scope, limit, now)
         .await
         .map_err(|failure| failure.while_doing("looking whether it was restored"))?;
     if step.restored(record, &now)? {
