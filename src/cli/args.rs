@@ -96,7 +96,8 @@ pub(crate) fn command(about: &About<'_>) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .infer_long_args(false)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
         .after_help(EXIT_CODES)
         .args(global_args(about.name))
         .subcommands([
@@ -117,7 +118,7 @@ pub(crate) fn command(about: &About<'_>) -> Command {
                     Arg::new("reason").long("reason").value_name("TEXT").help(
                         "Why it is run; kept in the journal and shown to whoever meets its locks",
                     ),
-                ])
+                ].map(|arg| arg.help_heading("Run options")))
             }),
             with_books("check", "Make the checks of a runbook, and nothing else", about, false),
             Command::new("resume")
@@ -189,7 +190,9 @@ pub(crate) fn command(about: &About<'_>) -> Command {
             ),
         ]);
     if let Some(version) = about.version {
-        command = command.version(version.to_owned());
+        command = command.version(version.to_owned()).arg(
+            flag("version").short('V').action(ArgAction::Version).help("Print the version"),
+        );
     }
     command
 }
@@ -198,7 +201,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 succeeded; 1 failed and rolled back, or failed with nothing to undo; 2 usage or \
 configuration; 3 stuck, a person is needed; 4 a check failed; 5 suspended; 130 interrupted";
 
-fn global_args(name: &str) -> [Arg; 5] {
+fn global_args(name: &str) -> [Arg; 6] {
     let heading = "Global options";
     [
         Arg::new("env").long("env").value_name("NAME").help("The environment to work in"),
@@ -219,6 +222,7 @@ fn global_args(name: &str) -> [Arg; 5] {
             .hide_possible_values(true)
             .help("pretty, plain or json [default: pretty on a terminal, else plain]"),
         flag("verbose").short('v').help("Show the output of every command"),
+        flag("help").short('h').action(ArgAction::Help).help("Print help"),
     ]
     .map(|arg| arg.global(true).help_heading(heading))
 }

@@ -42,7 +42,10 @@ fn variable(name: &str) -> String {
 pub(crate) fn command(book: &BookSpec, relaxed: bool) -> Command {
     let mut command = Command::new(book.name.clone()).about(book.title.clone());
     if !book.doc.is_empty() {
-        command = command.long_about(format!("{}\n\n{}", book.title, book.doc));
+        // Its documentation stands below its title, and not in the list of runbooks.
+        command = command.before_help(book.doc.clone()).help_template(
+            "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}",
+        );
     }
     for spec in &book.params {
         command = command.arg(arg(spec, relaxed));

@@ -13,7 +13,12 @@ use super::view::ViewState;
 /// the event already.
 pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<String> {
     use EventKind as E;
+    // A plan is shown as a whole when all of it is known.
+    if view.mode() == Mode::Plan {
+        return None;
+    }
     let (word, said) = match &event.event {
+        E::RunStarted(start) if start.mode == Mode::Check => ("check", head(start)),
         E::RunStarted(start) => ("run", head(start)),
         E::RunResumed { by, .. } => {
             let run = view.head.as_ref().map(|head| head.run.to_string()).unwrap_or_default();
@@ -64,9 +69,12 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
             if !node.is_step() && node.answered.is_none() {
                 return None;
             }
-            let took = node.began.map(|began| text::took(event.at.since(began)));
-            ("done", of(view, unit, &took.filter(|_| node.is_step()).unwrap_or_default()))
+            let took = node.began.map(|began| event.at.since(began)).unwrap_or_default();
+            let took = if took.as_millis() < 50 { String::new() } else { text::took(took) };
+            ("done", of(view, unit, if node.is_step() { &took } else { "" }))
         }
+        // The verdict has said so.
+        E::Failed { .. } if view.mode() == Mode::Check => return None,
         E::Failed { unit, problem } => {
             let mut said = of(view, unit, &problem_words(problem));
             for line in view.node(unit).map(|node| &node.tail).into_iter().flatten() {
@@ -97,11 +105,6 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
         E::Output { unit, line, .. } if view.verbose => ("output", format!("{unit}: {line}")),
         _ => return None,
     };
-    let quiet_plan = view.head.as_ref().is_some_and(|head| head.mode == Mode::Plan);
-    // A plan is shown as a whole when all of it is known.
-    if quiet_plan {
-        return None;
-    }
     Some(format!("{word:<9} {}", style.text_lines(&said)))
 }
 
@@ -119,7 +122,11 @@ fn of(view: &ViewState, unit: &UnitId, said: &str) -> String {
 }
 
 fn head(start: &RunStarted) -> String {
-    let mut said = format!("{} of {} by {}", start.run, start.plan.book, start.by);
+    let mut said = match start.mode {
+        Mode::Run => format!("{} of {} by {}", start.run, start.plan.book, start.by),
+        // Nothing is kept of a look, so that its id says nothing.
+        _ => format!("{} by {}", start.plan.book, start.by),
+    };
     if let Some(env) = &start.env {
         said.push_str(&format!(", environment {env}"));
     }

@@ -30,7 +30,6 @@ pub(crate) enum Color {
     Red = 31,
     Green = 32,
     Yellow = 33,
-    Blue = 34,
     Cyan = 36,
 }
 
