@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook_core::{
-    Actor, Answer, Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore,
+    Answer, Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore,
     JournalStore, ParamGiven, Phase, Plan, QuestionKind, ResumeOptions, RunHandle, RunId,
     RunOptions, RunState, UnitId,
 };
@@ -17,7 +17,7 @@ use super::args::{About, Action, Global, Output, Reply, RunFlags};
 use super::env::{self, Environment};
 use super::exit::Exit;
 use super::follow::{Followed, follow};
-use super::io::{Io, Surroundings};
+use super::io::{Io, Surroundings, operator};
 use super::params::Given;
 use super::program::Program;
 use super::prompt::{Lines, Terminal};
@@ -237,6 +237,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
 
     fn options(&self, yes: bool, surroundings: &Surroundings) -> RunOptions {
         let mut options = RunOptions::new();
+        options.by = operator();
         options.yes = yes;
         options.version = self.catalog.version_text().map(str::to_owned);
         options.unattended = self.json() || !surroundings.answering;
@@ -274,7 +275,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         };
         let (beside, mut err) = share(err);
         let mut reporter = Reporter::new(output, view, (out, beside), &surroundings, &command);
-        let by = Actor::this_process().name;
+        let by = operator().name;
         let lines = answers.then(|| Lines::new(input));
         let (followed, signalled) = runtime.block_on(async {
             let handle = start();
@@ -532,7 +533,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             (Reply::No, _) => Answer::No,
             (Reply::Value(value), _) => Answer::Value(value),
         };
-        let by = Actor::this_process().name;
+        let by = operator().name;
         let engine = Engine::from_store(Arc::clone(&store));
         let events = now(async {
             engine.answer(&run, &unit, answer, &by).await?;

@@ -151,6 +151,9 @@ impl Page<'_> {
             (_, UnitKind::Check | UnitKind::Observe | UnitKind::Wait) => match level {
                 Some(Level::Pass) => (Mark::Done, style.dim(&why)),
                 Some(Level::Warn) => (Mark::Warn, style.paint(&why, Color::Yellow)),
+                Some(Level::Fail) if unit.kind == UnitKind::Observe => {
+                    (Mark::Noted, style.dim(&format!("no: {why}")))
+                }
                 Some(Level::Fail) => {
                     (Mark::Pending, style.paint(&format!("not so now: {why}"), Color::Yellow))
                 }

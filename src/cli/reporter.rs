@@ -21,6 +21,8 @@ pub(crate) struct Reporter<'a> {
     command: &'a dyn Fn(&str) -> String,
     /// A question stands on the screen, so that nothing else is drawn.
     paused: bool,
+    /// Lines that are to scroll by with the next frame.
+    lines: Vec<String>,
     err: Box<dyn Write + Send>,
 }
 
@@ -43,7 +45,7 @@ impl<'a> Reporter<'a> {
             Output::Plain => How::Plain(out),
             Output::Json => How::Json(out),
         };
-        Self { view, how, surroundings, command, paused: false, err }
+        Self { view, how, surroundings, command, paused: false, lines: Vec::new(), err }
     }
 
     /// Whether it has to be drawn from time to time.
@@ -54,8 +56,15 @@ impl<'a> Reporter<'a> {
     pub(crate) fn event(&mut self, event: &Event) {
         self.view.apply(event);
         match &mut self.how {
-            // Drawn with the next frame.
-            How::Pretty(_) => {}
+            // Put into words now, as later events may change what it says; drawn with the next
+            // frame.
+            How::Pretty(_) => {
+                let (columns, _) = self.surroundings.size();
+                for what in self.view.take_settled() {
+                    let style = self.surroundings.style;
+                    self.lines.extend(view::settled(&self.view, &what, columns, style));
+                }
+            }
             How::Plain(out) => {
                 drop(self.view.take_settled());
                 if let Some(line) = plain::line(&self.view, event, self.surroundings.style) {
@@ -77,13 +86,8 @@ impl<'a> Reporter<'a> {
             return;
         }
         let (columns, height) = self.surroundings.size();
-        let style = self.surroundings.style;
-        let mut settled = Vec::new();
-        for what in self.view.take_settled() {
-            settled.extend(view::settled(&self.view, &what, columns, style));
-        }
-        let live = view::frame(&self.view, now, columns, height, style);
-        painter.paint(&settled, live, columns);
+        let live = view::frame(&self.view, now, columns, height, self.surroundings.style);
+        painter.paint(&std::mem::take(&mut self.lines), live, columns);
     }
 
     /// Puts a question on the screen; nothing else is drawn until [`answered`](Self::answered).
@@ -202,13 +206,7 @@ impl<'a> Reporter<'a> {
         match &mut self.how {
             How::Pretty(painter) => {
                 let (columns, _) = self.surroundings.size();
-                let settled: Vec<String> = self
-                    .view
-                    .take_settled()
-                    .iter()
-                    .flat_map(|s| view::settled(&self.view, s, columns, self.surroundings.style))
-                    .collect();
-                painter.paint(&settled, Vec::new(), columns);
+                painter.paint(&std::mem::take(&mut self.lines), Vec::new(), columns);
             }
             How::Plain(_) => {}
             How::Json(out) => {

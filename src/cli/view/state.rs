@@ -420,7 +420,20 @@ impl ViewState {
             satisfied: None,
         });
         self.index.insert(id.clone(), at);
-        let children = inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        let children: Vec<usize> =
+            inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        if let Kind::Block(BlockKind::Each(_)) = self.nodes[at].kind
+            && self.nodes[at].title == "each"
+        {
+            let names: Vec<&str> =
+                children.iter().map(|child| self.nodes[*child].title.as_str()).collect();
+            self.nodes[at].title = match names.as_slice() {
+                [first, .., last] if names.len() > 4 => {
+                    format!("Each of {}: {first} to {last}", names.len())
+                }
+                names => format!("Each of {}", names.join(", ")),
+            };
+        }
         self.nodes[at].children = children;
         Some(at)
     }
@@ -585,6 +598,12 @@ impl ViewState {
             }
             return over;
         }
+        // A branch or remedy that failed may be undone by itself: its lines wait for that.
+        let may_be_isolated =
+            matches!(node.kind, Kind::Block(BlockKind::Branch | BlockKind::Remedy));
+        if may_be_isolated && node.state == State::Failed {
+            return false;
+        }
         let (over, concurrent) = (node.is_over(), node.is_concurrent());
         if over && matches!(node.state, State::Skipped(_)) {
             self.hand_out(at, Settled::Block(at));
@@ -679,6 +698,16 @@ impl Node {
             Kind::Unit(unit) => Some(unit),
             Kind::Block(_) => None,
         }
+    }
+
+    /// A check whose verdict is only noted.
+    pub(crate) fn is_observation(&self) -> bool {
+        self.unit().is_some_and(|unit| unit.kind == UnitKind::Observe)
+    }
+
+    /// Its latest verdict is that it is not as it should be.
+    pub(crate) fn is_fail(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.level == Level::Fail)
     }
 
     /// So many checks must pass after it.

@@ -36,13 +36,14 @@ pub(crate) fn summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     facts.push(style.dim(&format!("run {}", head.run)));
     let mut page = Page { lines: Vec::new(), ending };
     page.lines.push(String::new());
-    page.lines.push(format!(
-        "{} {}{}{}",
-        style.mark(mark),
-        style.bold(&style.text(&head.plan.title)),
-        style.dot(),
-        facts.join(style.dot())
-    ));
+    let title = format!("{} {}", style.mark(mark), style.bold(&style.text(&head.plan.title)));
+    let facts = facts.join(style.dot());
+    if text::width(&title) + text::width(&facts) + 3 <= ending.columns {
+        page.lines.push(format!("{title}{}{facts}", style.dot()));
+    } else {
+        page.lines.push(title);
+        page.lines.push(format!("  {facts}"));
+    }
     page.why(state);
     if head.mode == Mode::Run {
         page.what(state);
@@ -145,11 +146,15 @@ impl Page<'_> {
 
         let warnings: Vec<String> = state
             .units()
-            .filter(|node| node.state == State::Done)
+            .filter(|node| node.state == State::Done && !(node.is_observation() && node.is_fail()))
             .filter_map(|node| {
                 let verdict = node.verdict.as_ref().filter(|v| v.level != Level::Pass)?;
                 Some(format!("{}: {}", node.title, verdict.why))
             })
+            .chain(state.nodes.iter().filter(|node| node.state == State::Isolated).map(|node| {
+                let why = node.problem.as_ref().map_or("", |problem| &problem.message);
+                format!("{} failed and was undone: {why}", node.title)
+            }))
             .flat_map(|line| self.wrapped(&line))
             .map(|line| style.paint(&line, Color::Yellow))
             .collect();
@@ -234,8 +239,14 @@ pub(crate) fn next_commands(state: &ViewState, run: &str) -> Vec<String> {
 /// What the checks of a runbook found, in one line and the failures.
 pub(crate) fn check_summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     let style = ending.style;
-    let level = |level: Level| {
-        let has = |node: &&Node| node.verdict.as_ref().is_some_and(|v| v.level == level);
+    let level = |wanted: Level| {
+        let has = |node: &&Node| {
+            node.verdict.as_ref().is_some_and(|verdict| {
+                // What is only noted can't be wrong.
+                let noted = node.is_observation() && verdict.level == Level::Fail;
+                (if noted { Level::Pass } else { verdict.level }) == wanted
+            })
+        };
         state.units().filter(has).count()
     };
     let (pass, warn, fail) = (level(Level::Pass), level(Level::Warn), level(Level::Fail));
