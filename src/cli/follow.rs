@@ -43,6 +43,7 @@ pub(crate) async fn follow(
                 _ if signalled => {}
                 signal => {
                     signalled = true;
+                    reporter.cancelled(signal.name());
                     control.cancel(signal.name());
                 }
             },

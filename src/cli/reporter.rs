@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use runbook_core::{Event, Mode, Outcome, Question, Timestamp};
+use runbook_core::{Event, EventKind, Mode, Outcome, Question, Timestamp};
 use serde::Serialize;
 
 use super::args::Output;
@@ -54,6 +54,8 @@ impl<'a> Reporter<'a> {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
+        let again = self.view.is_cancelling()
+            && matches!(event.event, EventKind::CancelRequested { .. });
         self.view.apply(event);
         match &mut self.how {
             // Put into words now, as later events may change what it says; drawn with the next
@@ -67,6 +69,9 @@ impl<'a> Reporter<'a> {
             }
             How::Plain(out) => {
                 drop(self.view.take_settled());
+                if again {
+                    return;
+                }
                 if let Some(line) = plain::line(&self.view, event, self.surroundings.style) {
                     let _ = writeln!(out, "{} {line}", text::time(event.at));
                     let _ = out.flush();
@@ -76,6 +81,14 @@ impl<'a> Reporter<'a> {
                 drop(self.view.take_settled());
                 json_line(out, event);
             }
+        }
+    }
+
+    /// A signal was handed to the run: said at once, since a unit may take its time to end.
+    pub(crate) fn cancelled(&mut self, by: &str) {
+        let known = self.view.is_cancelling();
+        if !known && !matches!(self.how, How::Json(_)) {
+            self.event(&Event::now(EventKind::CancelRequested { by: by.to_owned() }));
         }
     }
 
@@ -196,6 +209,39 @@ impl<'a> Reporter<'a> {
                         next,
                     },
                 });
+            }
+        }
+    }
+
+    /// The run was stopped where it was: what is under way, and how to go on.
+    pub(crate) fn interrupted(&mut self, run: &runbook_core::RunId, code: u8) {
+        let (columns, _) = self.surroundings.size();
+        let ending = Ending { command: self.command, columns, style: self.surroundings.style };
+        let open: Vec<_> = self
+            .view
+            .units()
+            .filter(|node| node.started && !node.is_over())
+            .map(|node| node.id.clone())
+            .collect();
+        self.paused = false;
+        self.lines.extend(view::unfinished(&self.view, "interrupted", &open, &ending));
+        let lines = std::mem::take(&mut self.lines);
+        match &mut self.how {
+            How::Pretty(painter) => painter.paint(&lines, Vec::new(), columns),
+            How::Plain(out) => {
+                for line in lines {
+                    let _ = writeln!(out, "{line}");
+                }
+                let _ = out.flush();
+            }
+            How::Json(out) => {
+                let next = ["resume", "rollback"]
+                    .map(|words| (self.command)(&format!("{words} {run}")));
+                let line = serde_json::json!({"at": Timestamp::now(), "outcome": {
+                    "run": run, "status": "interrupted", "exit_code": code, "under_way": open,
+                    "next": next,
+                }});
+                json_line(out, &line);
             }
         }
     }

@@ -151,6 +151,10 @@ impl ViewState {
         self.head.as_ref().map_or(Mode::Run, |head| head.mode)
     }
 
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.phase == Phase::Cancelling
+    }
+
     pub(crate) fn top(&self) -> &[usize] {
         &self.top
     }
@@ -189,8 +193,8 @@ impl ViewState {
             E::CancelRequested { by } => {
                 if self.phase == Phase::Forward {
                     self.phase = Phase::Cancelling;
+                    self.settled.push(Settled::Cancel { by: by.clone() });
                 }
-                self.settled.push(Settled::Cancel { by: by.clone() });
             }
             E::RollbackStarted { cause, units } => {
                 self.settle_all();

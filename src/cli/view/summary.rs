@@ -218,6 +218,36 @@ impl Page<'_> {
     }
 }
 
+/// A run that no process is at work on and that has not ended: `word` says what it is, and what
+/// was under way has no known outcome.
+pub(crate) fn unfinished(
+    state: &ViewState,
+    word: &str,
+    open: &[UnitId],
+    ending: &Ending<'_>,
+) -> Vec<String> {
+    let Some(head) = &state.head else { return Vec::new() };
+    let style = ending.style;
+    let mut page = Page { lines: vec![String::new()], ending };
+    let word = style.paint(&style.bold(word), Color::Red);
+    page.lines.push(format!(
+        "{} {word}{}{}",
+        style.mark(Mark::Failed),
+        style.dot(),
+        style.dim(&format!("run {}", head.run))
+    ));
+    let titles = open.iter().filter_map(|id| state.node(id));
+    let lines = titles.flat_map(|node| page.wrapped(&node.title)).collect();
+    page.part("under way", lines);
+    let lines = ["resume", "rollback"]
+        .map(|words| format!("{words} {}", head.run))
+        .iter()
+        .map(|words| style.paint(&(ending.command)(words), Color::Cyan))
+        .collect();
+    page.part("next", lines);
+    page.lines
+}
+
 /// What an operator can do now, as words after the program's name.
 pub(crate) fn next_commands(state: &ViewState, run: &str) -> Vec<String> {
     let Some(end) = &state.end else {
