@@ -54,8 +54,8 @@ impl<'a> Reporter<'a> {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
-        let again = self.view.is_cancelling()
-            && matches!(event.event, EventKind::CancelRequested { .. });
+        let again =
+            self.view.is_cancelling() && matches!(event.event, EventKind::CancelRequested { .. });
         self.view.apply(event);
         match &mut self.how {
             // Put into words now, as later events may change what it says; drawn with the next
@@ -111,7 +111,8 @@ impl<'a> Reporter<'a> {
         let (columns, _) = self.surroundings.size();
         let node = &self.view.nodes[unit];
         let room = columns.saturating_sub(3).max(30);
-        let mut page = format!("{} {}\n", style.mark(Mark::Asks), style.bold(&style.text(&node.title)));
+        let mut page =
+            format!("{} {}\n", style.mark(Mark::Asks), style.bold(&style.text(&node.title)));
         let mut add = |said: &str, dim: bool| {
             for line in text::wrap(&style.text_lines(said), room) {
                 let line = if dim { style.dim(&line) } else { line };
@@ -197,18 +198,21 @@ impl<'a> Reporter<'a> {
                     .iter()
                     .map(|words| (self.command)(words))
                     .collect();
-                json_line(out, &LastLine {
-                    at: Timestamp::now(),
-                    outcome: JsonOutcome {
-                        run,
-                        status: outcome.status,
-                        exit_code: code,
-                        checks_failed: outcome.checks_failed,
-                        finished: outcome.finished.as_ref(),
-                        waiting: &self.view.waiting,
-                        next,
+                json_line(
+                    out,
+                    &LastLine {
+                        at: Timestamp::now(),
+                        outcome: JsonOutcome {
+                            run,
+                            status: outcome.status,
+                            exit_code: code,
+                            checks_failed: outcome.checks_failed,
+                            finished: outcome.finished.as_ref(),
+                            waiting: &self.view.waiting,
+                            next,
+                        },
                     },
-                });
+                );
             }
         }
     }
@@ -235,8 +239,8 @@ impl<'a> Reporter<'a> {
                 let _ = out.flush();
             }
             How::Json(out) => {
-                let next = ["resume", "rollback"]
-                    .map(|words| (self.command)(&format!("{words} {run}")));
+                let next =
+                    ["resume", "rollback"].map(|words| (self.command)(&format!("{words} {run}")));
                 let line = serde_json::json!({"at": Timestamp::now(), "outcome": {
                     "run": run, "status": "interrupted", "exit_code": code, "under_way": open,
                     "next": next,

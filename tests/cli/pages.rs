@@ -120,7 +120,7 @@ fn a_changed_journal_is_found() {
     let good = world.run(&["runs", "verify", "last"]);
     assert_eq!(good.code, 0, "{good:?}");
     assert!(good.out.contains("all as they were written"), "{}", good.out);
-    let journal = world.path().join("state/demo").join(world.last_run()).join("journal.jsonl");
+    let journal = world.path().join("state/demo/runs").join(world.last_run()).join("journal.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
     std::fs::write(&journal, text.replacen("write-current", "write-nothing", 1)).unwrap();
     let bad = world.run(&["runs", "verify", "last"]);

@@ -19,7 +19,9 @@ pub fn demo() -> &'static Path {
     static DEMO: OnceLock<PathBuf> = OnceLock::new();
     DEMO.get_or_init(|| {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "cli-demo"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        build
+            .args(["build", "--quiet", "--example", "cli-demo"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().unwrap().parent().unwrap();
         if profile.ends_with("release") {
@@ -167,9 +169,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    fn start(world: &World, words: &[&str], columns: u16, rows: u16, vars: &[(&str, &str)]) -> Self {
+    fn start(
+        world: &World,
+        words: &[&str],
+        columns: u16,
+        rows: u16,
+        vars: &[(&str, &str)],
+    ) -> Self {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-        let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master: OwnedFd =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -276,9 +285,9 @@ impl Terminal {
 }
 
 fn screen_text(parser: &vt100::Parser) -> String {
-    let text: Vec<String> =
-        parser.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect();
-    text.join("\n").trim_end().to_owned()
+    let contents = parser.screen().contents();
+    let lines: Vec<&str> = contents.lines().map(str::trim_end).collect();
+    lines.join("\n").trim_end().to_owned()
 }
 
 /// Snapshots without what differs from run to run.
@@ -293,7 +302,11 @@ pub fn tidy(world: &World) -> insta::internals::SettingsBindDropGuard {
     settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d\b", "DAY AND TIME");
     settings.add_filter(r"@[^ ]+ \(pid \d+\)", "@HOST (pid N)");
     settings.add_filter(r"by ops@\S+", "by ops@HOST");
-    settings.add_filter(r" +\d+(\.\d)?s\b", " 0s");
+    // Times stand in a column of their own, of seven characters, if they are worth telling.
+    settings.add_filter(r"· \d+(\.\d)?s( ·|\n)", "· 0s$2");
+    settings.add_filter(r"   \d\.\ds", "       ");
+    settings.add_filter(r"(?m) +$", "");
+    settings.add_filter(r"\b\d\.\ds\b", "0.0s");
     settings.add_filter(&regex_escape(&demo().display().to_string()), "demo");
     settings.bind_to_scope()
 }

@@ -28,6 +28,8 @@ pub(crate) struct ViewState {
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) end: Option<RunFinished>,
     pub(crate) last: Option<Timestamp>,
+    /// What failed first: what a rollback that fails began with.
+    pub(crate) first_failure: Option<(usize, Problem)>,
     /// Show every line of output.
     pub(crate) verbose: bool,
     settled: Vec<Settled>,
@@ -109,17 +111,45 @@ pub(crate) enum Settled {
     Header(usize),
     /// A block that was left out or isolated.
     Block(usize),
-    Rollback { cause: String },
+    Rollback {
+        cause: String,
+    },
     Undone(usize),
     FinallyHeader,
-    Resumed { by: String, back: bool, done: usize },
-    Cancel { by: String },
-    LockWaiting { resource: String, holder: LockHolder },
-    LockLost { resource: String, why: String },
-    Leftovers { unit: usize, host: String, processes: Vec<String> },
-    NotNotified { to: String, problem: Problem },
-    Decided { unit: usize, by: String, what: String },
-    Output { unit: usize, line: String },
+    Resumed {
+        by: String,
+        back: bool,
+        done: usize,
+    },
+    Cancel {
+        by: String,
+    },
+    LockWaiting {
+        resource: String,
+        holder: LockHolder,
+    },
+    LockLost {
+        resource: String,
+        why: String,
+    },
+    Leftovers {
+        unit: usize,
+        host: String,
+        processes: Vec<String>,
+    },
+    NotNotified {
+        to: String,
+        problem: Problem,
+    },
+    Decided {
+        unit: usize,
+        by: String,
+        what: String,
+    },
+    Output {
+        unit: usize,
+        line: String,
+    },
 }
 
 /// So many lines of output are kept of each unit, to be shown if it fails.
@@ -227,9 +257,9 @@ impl ViewState {
             E::LockLost { resource, why } => self
                 .settled
                 .push(Settled::LockLost { resource: resource.clone(), why: why.clone() }),
-            E::Notified { to, problem: Some(problem) } => self
-                .settled
-                .push(Settled::NotNotified { to: to.clone(), problem: problem.clone() }),
+            E::Notified { to, problem: Some(problem) } => {
+                self.settled.push(Settled::NotNotified { to: to.clone(), problem: problem.clone() })
+            }
             E::BlockStarted { block } => self.change(block, |node| {
                 node.state = State::Active;
                 node.entered = true;
@@ -250,6 +280,7 @@ impl ViewState {
                     }
                 };
             }),
+
             other => self.note_unit(other, at),
         }
     }
@@ -332,6 +363,7 @@ impl ViewState {
             E::Failed { problem, .. } => {
                 end(node, State::Failed);
                 node.problem = Some(problem.clone());
+                self.first_failure.get_or_insert((unit, problem.clone()));
                 self.questions.retain(|(asking, _)| *asking != unit);
             }
             E::UndoStarted { .. } => {

@@ -104,6 +104,13 @@ impl Page<'_> {
         }
         lines.extend(problem_lines(problem, self.room(), style));
         self.part("failed", lines);
+        if let (Status::Stuck, Some((first, problem))) = (end.status, &state.first_failure)
+            && end.unit.as_ref() != Some(&state.nodes[*first].id)
+        {
+            let first = &state.nodes[*first];
+            let lines = self.wrapped(&format!("{}: {}", first.title, problem.message));
+            self.part("began with", lines);
+        }
     }
 
     /// What was done, undone, and stays.
@@ -120,9 +127,9 @@ impl Page<'_> {
         fact(units(&|node| node.state == State::Done && node.is_step()), "done");
         let checked = |node: &Node| {
             node.state == State::Done
-                && node.unit().is_some_and(|unit| {
-                    !matches!(unit.kind, UnitKind::Step | UnitKind::Manual)
-                })
+                && node
+                    .unit()
+                    .is_some_and(|unit| !matches!(unit.kind, UnitKind::Step | UnitKind::Manual))
         };
         fact(units(&checked), "checked");
         let by_hand = |node: &Node| {
@@ -131,16 +138,12 @@ impl Page<'_> {
         };
         fact(units(&by_hand), "by hand");
         fact(units(&|node| node.state == State::Skipped(SkipReason::Satisfied)), "already so");
-        let left_out = |node: &Node| {
-            matches!(&node.state, State::Skipped(why) if *why != SkipReason::Satisfied)
-        };
+        let left_out = |node: &Node| matches!(&node.state, State::Skipped(why) if *why != SkipReason::Satisfied);
         fact(units(&left_out), "left out");
         fact(units(&|node| node.state == State::Undone), "undone");
+        fact(units(&|node| node.state == State::UndoFailed), "NOT undone");
         fact(units(&|node| node.state == State::Failed), "failed");
-        fact(
-            units(&|node| matches!(node.state, State::Pending | State::Active)),
-            "not reached",
-        );
+        fact(units(&|node| matches!(node.state, State::Pending | State::Active)), "not reached");
         let lines = self.wrapped(&facts.join(dot));
         self.part("units", lines);
 
@@ -169,11 +172,12 @@ impl Page<'_> {
             Some(problem) => format!("{}: {}", node.title, problem.message),
             None => node.title.clone(),
         });
-        let kept = titles(&end.kept, &|node| {
-            match node.unit().and_then(|unit| unit.irreversible_because.as_ref()) {
-                Some(why) => format!("{} ({why})", node.title),
-                None => node.title.clone(),
-            }
+        let kept = titles(&end.kept, &|node| match node
+            .unit()
+            .and_then(|unit| unit.irreversible_because.as_ref())
+        {
+            Some(why) => format!("{} ({why})", node.title),
+            None => node.title.clone(),
         });
         let left: Vec<UnitId> = match end.status {
             Status::Failed => state
@@ -210,11 +214,31 @@ impl Page<'_> {
             self.part("waits for", lines);
         }
         let Some(head) = state.head.as_ref().filter(|head| head.mode == Mode::Run) else { return };
+        let stuck = state.end.as_ref().is_some_and(|end| end.status == Status::Stuck);
         let lines = next_commands(state, head.run.as_str())
             .iter()
-            .map(|command| style.paint(&(self.ending.command)(command), Color::Cyan))
+            .map(|words| {
+                let command = style.paint(&(self.ending.command)(words), Color::Cyan);
+                match meaning(words, stuck) {
+                    Some(meaning) => format!("{command}  {}", style.dim(&format!("# {meaning}"))),
+                    None => command,
+                }
+            })
             .collect();
         self.part("next", lines);
+    }
+}
+
+/// What a decision means, as a comment that may be copied with its command.
+fn meaning(words: &str, stuck: bool) -> Option<&'static str> {
+    let (_, flag) = words.rsplit_once(" --")?;
+    match (flag, stuck) {
+        ("retry", true) => Some("undo it again"),
+        ("skip", true) => Some("it was put back by hand"),
+        ("retry", false) => Some("run it again"),
+        ("skip", false) => Some("take it as done"),
+        ("rollback", _) => Some("undo it, and the run with it"),
+        _ => None,
     }
 }
 
@@ -280,10 +304,8 @@ pub(crate) fn check_summary(state: &ViewState, ending: &Ending<'_>) -> Vec<Strin
         state.units().filter(has).count()
     };
     let (pass, warn, fail) = (level(Level::Pass), level(Level::Warn), level(Level::Fail));
-    let unknown = state
-        .units()
-        .filter(|node| node.state == State::Skipped(SkipReason::NoInput))
-        .count();
+    let unknown =
+        state.units().filter(|node| node.state == State::Skipped(SkipReason::NoInput)).count();
     let mut facts = vec![format!("{pass} passed")];
     let mut more = |n: usize, words: &str, color: Color| {
         if n > 0 {
