@@ -579,12 +579,14 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         if !yes {
             if !io.surroundings.answering {
                 return Err(Error::usage(format!(
-                    "`{resource}` is locked by {holder}; give --yes to take the lock away from it"
+                    "`{resource}` is locked by {}; give --yes to take the lock away from it",
+                    text::holder(holder)
                 )));
             }
             let question = format!(
-                "{resource} is locked by {holder}\nif that run is alive it will be cancelled and \
-                 rolled back\ntake the lock away? [y]es, [n]o: "
+                "{resource} is locked by {}\nif that run is alive it will be cancelled and \
+                 rolled back\ntake the lock away? [y]es, [n]o: ",
+                text::holder(holder)
             );
             if !io.confirm(&question) {
                 return io.write("the lock stays\n").map(|()| Exit::Succeeded);
@@ -592,7 +594,9 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         }
         let whose = now(async { locks.break_lock(resource).await.map_err(Error::usage) })?;
         io.write(&match whose {
-            Some(holder) => format!("{resource} is free; it was locked by {holder}\n"),
+            Some(holder) => {
+                format!("{resource} is free; it was locked by {}\n", text::holder(&holder))
+            }
             None => format!("{resource} was given back in the meantime\n"),
         })
         .map(|()| Exit::Succeeded)

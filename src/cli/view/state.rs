@@ -197,10 +197,12 @@ impl ViewState {
         self.nodes.iter().filter(|node| matches!(node.kind, Kind::Unit(_)))
     }
 
-    /// The children of a block, or the nodes of the run itself.
+    /// What is, or may still be, gone through.
     pub(crate) fn roots(&self) -> impl Iterator<Item = usize> {
         let finally: &[usize] = if self.finally_is_due() { &self.finally } else { &[] };
-        self.top.iter().chain(finally).copied()
+        // On the way back nothing more is begun.
+        let top: &[usize] = if self.phase == Phase::Back { &[] } else { &self.top };
+        top.iter().chain(finally).copied()
     }
 
     /// Takes the next event.
