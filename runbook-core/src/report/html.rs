@@ -35,7 +35,8 @@ pub fn timeline_html(timeline: &Timeline) -> String {
     out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
     out.push_str("<meta name=\"color-scheme\" content=\"light dark\"/>\n");
     let _ = writeln!(out, "<title>{title}</title>");
-    let _ = writeln!(out, "<style>\n{}</style>\n</head>\n<body>\n<main>", include_str!("style.css"));
+    let _ =
+        writeln!(out, "<style>\n{}</style>\n</head>\n<body>\n<main>", include_str!("style.css"));
     head(timeline, &summary, &mut out);
     units(timeline, &mut out);
     log(timeline, &mut out);
@@ -82,8 +83,7 @@ fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
     if !summary.lines.is_empty() {
         out.push_str("<dl class=\"first\">\n");
         for line in &summary.lines {
-            let _ =
-                writeln!(out, "<dt>{}</dt><dd>{}</dd>", html(&line.label), text(&line.text));
+            let _ = writeln!(out, "<dt>{}</dt><dd>{}</dd>", html(&line.label), text(&line.text));
         }
         out.push_str("</dl>\n");
     }
@@ -161,9 +161,11 @@ fn units(timeline: &Timeline, out: &mut String) {
         return;
     }
     let axis = Axis::of(timeline);
-    out.push_str("<section>\n<h2>Units</h2>\n<p class=\"legend\"><span class=\"key work\"></span>at work \
+    out.push_str(
+        "<section>\n<h2>Units</h2>\n<p class=\"legend\"><span class=\"key work\"></span>at work \
         <span class=\"key ask\"></span>waits for a person <span class=\"key undo\"></span>undone \
-        <span class=\"key failed\"></span>failed or interrupted</p>\n<div class=\"units\">\n");
+        <span class=\"key failed\"></span>failed or interrupted</p>\n<div class=\"units\">\n",
+    );
     ruler(&axis, out);
     let mut within: &[String] = &[];
     // In the plan's order, which keeps blocks together; the bars show what ran when.
@@ -294,9 +296,10 @@ fn details(unit: &UnitLine) -> String {
         items.extend(unit.looks.iter().map(|look| (look.at, look_class(look), look_line(look))));
     }
     for answer in &unit.answers {
-        let asked = answer.question.as_ref().map_or(String::new(), |question| {
-            format!("asked: {}; ", text(&question.text))
-        });
+        let asked = answer
+            .question
+            .as_ref()
+            .map_or(String::new(), |question| format!("asked: {}; ", text(&question.text)));
         let line = format!("{asked}{}", text(&words::answered(&answer.by, &answer.answer)));
         items.push((answer.at, "people", line));
     }

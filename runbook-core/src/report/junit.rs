@@ -230,11 +230,9 @@ fn write(timeline: &Timeline, summary: &Summary, cases: &[Case<'_>]) -> String {
     if let Some(head) = &timeline.head {
         property("run", head.run.as_str());
         property("by", &head.by.to_string());
-        for (name, value) in [
-            ("reason", &head.reason),
-            ("environment", &head.env),
-            ("version", &head.version),
-        ] {
+        for (name, value) in
+            [("reason", &head.reason), ("environment", &head.env), ("version", &head.version)]
+        {
             value.iter().for_each(|value| property(name, value));
         }
     }
@@ -269,10 +267,8 @@ fn write_case(xml: &mut String, case: &Case<'_>) {
         Some(not) => {
             let tag = if not == Not::Failure { "failure" } else { "error" };
             let (kind, text) = (case.kind, html(&case.text));
-            let _ = writeln!(
-                xml,
-                "      <{tag} message=\"{message}\" type=\"{kind}\">{text}</{tag}>"
-            );
+            let _ =
+                writeln!(xml, "      <{tag} message=\"{message}\" type=\"{kind}\">{text}</{tag}>");
         }
         None => {}
     }

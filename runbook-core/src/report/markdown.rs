@@ -105,7 +105,12 @@ fn failures(timeline: &Timeline, out: &mut String) {
             out.push_str("\n## What went wrong\n");
         }
         let _ = write!(out, "\n### {}\n\n", markdown(&unit.title));
-        let _ = writeln!(out, "{}, {}\n", code(unit.id.as_str()), words::status(unit, timeline.is_over()));
+        let _ = writeln!(
+            out,
+            "{}, {}\n",
+            code(unit.id.as_str()),
+            words::status(unit, timeline.is_over())
+        );
         if let Some(problem) = &unit.problem {
             write_problem(out, problem);
         }

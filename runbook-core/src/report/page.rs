@@ -111,11 +111,8 @@ fn usage(program: &str, book: &BookSpec) -> String {
     let mut line = format!("{program} run {}", book.name);
     for param in &book.params {
         let flag = format!("--{} {}", param.flag(), param.name.to_uppercase());
-        let flag = if param.kind.json_type == "boolean" {
-            format!("--{}", param.flag())
-        } else {
-            flag
-        };
+        let flag =
+            if param.kind.json_type == "boolean" { format!("--{}", param.flag()) } else { flag };
         let more = if param.kind.many { ".." } else { "" };
         let _ = if param.is_required() {
             write!(line, " {flag}{more}")
@@ -298,9 +295,8 @@ impl Page {
             listed(&checks)
         };
         if !unit.args.is_empty() && unit.preview.is_empty() {
-            let given = |(name, value): &(String, String)| {
-                format!("{} = {}", markdown(name), code(value))
-            };
+            let given =
+                |(name, value): &(String, String)| format!("{} = {}", markdown(name), code(value));
             facts.push(("With", unit.args.iter().map(given).collect::<Vec<_>>().join(", ")));
         }
         if !unit.needs.is_empty() {

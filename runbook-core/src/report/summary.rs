@@ -105,9 +105,8 @@ impl Timeline {
     /// What a person needs to know first.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let number = |test: &dyn Fn(&UnitLine) -> bool| {
-            self.units.iter().filter(|unit| test(unit)).count()
-        };
+        let number =
+            |test: &dyn Fn(&UnitLine) -> bool| self.units.iter().filter(|unit| test(unit)).count();
         let with = |status: UnitStatus| number(&|unit| unit.status == status);
         let ids = |test: &dyn Fn(&UnitLine) -> bool| -> Vec<UnitId> {
             let units = self.chronological().into_iter();
@@ -192,9 +191,11 @@ impl Timeline {
         // Not ended, or it said no more: the latest failure that is not one of a lone branch.
         let isolated = |unit: &UnitLine| {
             self.moments.iter().any(|moment| match &moment.what {
-                MomentKind::Isolated { block, .. } => {
-                    unit.id.as_str().strip_prefix(block.as_str()).is_some_and(|r| r.starts_with('/'))
-                }
+                MomentKind::Isolated { block, .. } => unit
+                    .id
+                    .as_str()
+                    .strip_prefix(block.as_str())
+                    .is_some_and(|r| r.starts_with('/')),
                 _ => false,
             })
         };

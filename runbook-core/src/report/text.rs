@@ -106,7 +106,9 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
 fn is_hidden(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => true,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => {
+            true
+        }
         '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff0}'..='\u{fffb}' => true,
         '\u{e0000}'..='\u{e0fff}' => true,
         c if c.is_control() => true,
@@ -377,6 +379,9 @@ mod tests {
     fn documentation_can_not_reach_out_of_its_place() {
         assert_eq!(embedded("# Title #\ntext\n---"), "**Title**\ntext\n\\---\n");
         assert_eq!(embedded("```sh\n<!-- stays -->"), "```sh\n<!-- stays -->\n```\n");
-        assert_eq!(embedded("<!-- open `<b>` <https://example.org>"), "\\<!-- open `<b>` <https://example.org>\n");
+        assert_eq!(
+            embedded("<!-- open `<b>` <https://example.org>"),
+            "\\<!-- open `<b>` <https://example.org>\n"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Activity, Answered, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried,
-    RunStatus, Span, SpanEnd, Timeline, UnitLine, UnitStatus,
+    Activity, Answered, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried, RunStatus,
+    Span, SpanEnd, Timeline, UnitLine, UnitStatus,
 };
 use crate::event::{
     BlockOutcome, CheckRole, Decision, Event, EventKind, RunStarted, Status, Timestamp, UnitId,
@@ -255,11 +255,9 @@ fn told(event: &EventKind) -> Option<MomentKind> {
         E::Asked { unit, question } => {
             MomentKind::Asked { unit: unit.clone(), question: question.clone() }
         }
-        E::Answered { unit, by, answer } => MomentKind::Answered {
-            unit: unit.clone(),
-            by: by.clone(),
-            answer: answer.clone(),
-        },
+        E::Answered { unit, by, answer } => {
+            MomentKind::Answered { unit: unit.clone(), by: by.clone(), answer: answer.clone() }
+        }
         E::Decided { unit, by, decision } => {
             MomentKind::Decided { unit: unit.clone(), by: by.clone(), decision: *decision }
         }
@@ -321,7 +319,8 @@ impl UnitLine {
             }
             E::Checked { role, title, verdict, .. } => {
                 look(&mut self.looks, at, *role, title, verdict);
-                let own = matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
+                let own =
+                    matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
                 if own && matches!(self.status, UnitStatus::Pending | UnitStatus::Failed) {
                     self.open(Activity::Work, at);
                     self.status = UnitStatus::Running;
