@@ -181,7 +181,7 @@ impl RunState {
             E::RollbackStarted { units, .. } => {
                 self.nothing_runs("going back can't begin")?;
                 for id in units {
-                    if !self.known(id)?.wants_undo() {
+                    if !self.known(id)?.can_be_undone() {
                         return Err(format!("unit `{id}` has nothing to undo").into());
                     }
                 }

@@ -265,6 +265,26 @@ fn nothing_new_is_started_on_the_way_back_but_what_is_done_come_what_may() {
 }
 
 #[test]
+fn what_is_done_come_what_may_stays() {
+    let plan = outline(
+        vec![unit("dump", UnitKind::Step, UndoKind::Recorded)],
+        vec![unit("page-off", UnitKind::Step, UndoKind::Recorded)],
+    );
+    let mut state = RunState::default();
+    let story = [start("dump"), fail("dump"), back(&["dump"]), undo("dump"), undone("dump")];
+    for event in std::iter::once(started_run("run", plan)).chain(story) {
+        take(&mut state, event);
+    }
+    take(&mut state, start("page-off"));
+    take(&mut state, forward());
+    assert!(state.to_undo().is_empty());
+    assert_eq!(state.interrupted(), [id("page-off")]);
+    take(&mut state, start("page-off"));
+    take(&mut state, finish("page-off"));
+    take(&mut state, end(Status::RolledBack));
+}
+
+#[test]
 fn a_rollback_lists_what_has_something_to_undo() {
     let state = after([start("dump"), fail("dump")]);
     assert_eq!(refusal(&state, back(&["switch"])), "unit `switch` has nothing to undo");
