@@ -8,7 +8,7 @@ use runbook_core::{
 };
 
 /// The start of a run of `units` recorded steps.
-pub fn run_started(run: &RunId, units: usize) -> Arc<Event> {
+pub(crate) fn run_started(run: &RunId, units: usize) -> Arc<Event> {
     let unit = |at| {
         OutlineNode::Unit(UnitOutline {
             id: unit_id(at),
@@ -52,13 +52,13 @@ fn unit_id(at: usize) -> UnitId {
 }
 
 /// The start of unit `at`, with what its rollback needs.
-pub fn started(at: usize) -> Arc<Event> {
+pub(crate) fn started(at: usize) -> Arc<Event> {
     let record = json(r#"{"target":"releases/20260314","mode":493}"#);
     Arc::new(Event::now(EventKind::Started { unit: unit_id(at), record: Some(record) }))
 }
 
 /// Its end.
-pub fn finished(at: usize) -> Arc<Event> {
+pub(crate) fn finished(at: usize) -> Arc<Event> {
     let output = json(r#"{"path":"/srv/shop/current","changed":true}"#);
     Arc::new(Event::now(EventKind::Finished { unit: unit_id(at), output: Some(output) }))
 }
@@ -68,7 +68,7 @@ fn json(text: &str) -> Json {
 }
 
 /// The middle one.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -245,10 +245,10 @@ impl RunState {
             E::UndoStarted { unit } => self.unit_mut(unit)?.undo(unit, resumes)?,
             E::Undone { unit } => self.unit_mut(unit)?.undone(unit, resumes)?,
             E::UndoFailed { unit, .. } => self.unit_mut(unit)?.undo_failed(unit, resumes)?,
-            E::BlockStarted { block } | E::BlockFinished { block, .. } => {
-                if !self.blocks.contains(block) {
-                    return Err(format!("the plan has no block `{block}`").into());
-                }
+            E::BlockStarted { block } | E::BlockFinished { block, .. }
+                if !self.blocks.contains(block) =>
+            {
+                return Err(format!("the plan has no block `{block}`").into());
             }
             _ => {}
         }
@@ -348,7 +348,6 @@ fn unknown(id: &UnitId) -> Refused {
 }
 
 /// The units and blocks of a plan, by their ids.
-#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
 fn named(plan: &Outline) -> Result<(HashMap<UnitId, UnitState>, HashSet<UnitId>), Refused> {
     let (mut units, mut blocks) = (HashMap::new(), HashSet::new());
     let mut open: Vec<_> = plan.nodes.iter().map(|node| (node, false)).collect();

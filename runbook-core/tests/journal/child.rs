@@ -16,6 +16,7 @@ fn entry() {
     runtime.block_on(async {
         match &*role {
             "hold a run" => crate::two_processes::hold(&dir).await,
+            "write without end" => crate::two_processes::write_without_end(&dir).await,
             "fill the disk" => crate::disk_full::fill(&dir).await,
             "fight for a lock" => crate::locks::fight(&dir).await,
             "read what is forbidden" => crate::hostile::read_forbidden(&dir).await,

@@ -35,7 +35,7 @@ async fn said_of(change: impl FnOnce(&mut Vec<String>)) -> String {
     let before = fs::read(&path).unwrap();
     let error = store.open(&run()).await.err().expect("it is refused");
     assert_eq!(fs::read(&path).unwrap(), before, "nothing was written");
-    let read = store.read(&run()).await.err().expect("reading refuses it too");
+    let read = store.read(&run()).await.expect_err("reading refuses it too");
     assert_eq!(read.to_string(), error.to_string());
     match (&error, store.verify(&run()).await) {
         (JournalError::Changed { line, how, .. }, Ok(verification)) => {
@@ -126,7 +126,7 @@ async fn a_change_of_content_is_named() {
 #[tokio::test]
 async fn a_change_that_was_hidden_by_a_new_checksum_is_found_by_the_next_line() {
     let said = said_of(|lines| lines[3] = resealed(&lines[3].replace("42", "43"))).await;
-    assert_snapshot!(said, @"line 5 of DIR/runs/run/journal.jsonl was changed or is missing: it was written after another line than the one before it; nothing was written; put the file back from a copy, or look at what the run did and start a new one");
+    assert_snapshot!(said, @"line 4 of DIR/runs/run/journal.jsonl was changed or is missing: it was written after another line than the one before it; nothing was written; put the file back from a copy, or look at what the run did and start a new one");
 }
 
 #[tokio::test]
@@ -278,6 +278,19 @@ opening DIR/runs/run/journal.jsonl: Permission denied (os error 13)
 making DIR/runs: Permission denied (os error 13)
 listing the locks in DIR/locks: Permission denied (os error 13)
 ");
+}
+
+#[tokio::test]
+async fn a_journal_that_was_removed_while_it_is_written_takes_nothing_more() {
+    let (dir, store) = written(RUN).await;
+    let (journal, events) = store.open(&run()).await.unwrap();
+    fs::remove_dir_all(dir.path().join("runs")).unwrap();
+    let event = now(EventKind::Notified { to: "ops@example.org".into(), problem: None });
+    let seq = journal.append(&event).unwrap();
+    assert_eq!(seq, events.len() as u64 + 1);
+    let error = journal.commit(seq).await.unwrap_err();
+    assert_snapshot!(said(error, dir.path()), @"making durable DIR/runs/run/journal.jsonl: the file was removed");
+    assert!(matches!(journal.append(&event), Err(JournalError::Closed { .. })));
 }
 
 #[tokio::test]

@@ -159,11 +159,11 @@ fn never_twice(taken: &[Arc<Event>]) {
             EventKind::Failed { unit, .. } | EventKind::Undone { unit } => {
                 last.insert(unit, Last::Open);
             }
-            EventKind::Decided { unit, decision, .. } => {
-                // One may decide about a unit whose process is gone.
-                if *decision == Decision::Restored || last.get(unit) == Some(&Last::Running) {
-                    last.insert(unit, Last::Open);
-                }
+            // One may decide about a unit whose process is gone.
+            EventKind::Decided { unit, decision, .. }
+                if *decision == Decision::Restored || last.get(unit) == Some(&Last::Running) =>
+            {
+                last.insert(unit, Last::Open);
             }
             EventKind::RunResumed { .. } => {
                 last.values_mut().filter(|last| **last == Last::Running).for_each(|last| {

@@ -1,9 +1,9 @@
 //! Two processes and one run.
 
-use runbook_core::{FileStore, JournalError, JournalStore, RunId};
+use runbook_core::{EventKind, FileStore, JournalError, JournalStore, RunId};
 
 use crate::child::{Running, command, exe, say, wait_for_parent};
-use crate::kit::{good_run, text, written};
+use crate::kit::{good_run, now, text, written};
 
 /// A child that has the run open until its parent says otherwise.
 pub(crate) async fn hold(dir: &str) {
@@ -11,6 +11,34 @@ pub(crate) async fn hold(dir: &str) {
     say("I have it");
     wait_for_parent();
     drop(opened);
+}
+
+/// A child that appends for as long as it lives, and says what it has appended.
+pub(crate) async fn write_without_end(dir: &str) {
+    let (journal, _) = FileStore::new(dir).open(&RunId::new("held")).await.unwrap();
+    let event = now(EventKind::Notified { to: "ops@example.org".into(), problem: None });
+    loop {
+        say(journal.append(&event).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_it_had_appended() {
+    let (dir, store) = written("held").await;
+    let run = RunId::new("held");
+    for lines in [1, 30, 200] {
+        let mut child = Running::start(command(&exe(), "write without end", dir.path()));
+        let mut last = 0;
+        for _ in 0..lines {
+            last = child.heard().unwrap().parse().unwrap();
+        }
+        child.kill();
+        let (journal, events) = store.open(&run).await.unwrap();
+        assert!(events.len() >= last, "{} of at least {last}", events.len());
+        drop(journal);
+        let verification = store.verify(&run).await.unwrap();
+        assert_eq!((verification.torn_bytes, verification.fault), (0, None));
+    }
 }
 
 #[tokio::test]
