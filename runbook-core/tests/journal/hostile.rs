@@ -119,14 +119,14 @@ async fn a_changed_byte_is_found_in_its_line_wherever_it_is() {
 
 #[tokio::test]
 async fn a_change_of_content_is_named() {
-    let said = said_of(|lines| lines[3] = lines[3].replace("42", "43")).await;
+    let said = said_of(|lines| lines[3] = lines[3].replace(":42}", ":43}")).await;
     assert_snapshot!(said, @"line 4 of DIR/runs/run/journal.jsonl was changed or is missing: its checksum does not fit its content; nothing was written; put the file back from a copy, or look at what the run did and start a new one");
 }
 
 #[tokio::test]
 async fn a_change_that_was_hidden_by_a_new_checksum_is_found_by_the_next_line() {
-    let said = said_of(|lines| lines[3] = resealed(&lines[3].replace("42", "43"))).await;
-    assert_snapshot!(said, @"line 4 of DIR/runs/run/journal.jsonl was changed or is missing: it was written after another line than the one before it; nothing was written; put the file back from a copy, or look at what the run did and start a new one");
+    let said = said_of(|lines| lines[3] = resealed(&lines[3].replace(":42}", ":43}"))).await;
+    assert_snapshot!(said, @"line 5 of DIR/runs/run/journal.jsonl was changed or is missing: it was written after another line than the one before it; nothing was written; put the file back from a copy, or look at what the run did and start a new one");
 }
 
 #[tokio::test]
