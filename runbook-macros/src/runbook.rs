@@ -133,7 +133,7 @@ pub(crate) fn expand(args: TokenStream, item: &ItemFn) -> TokenStream {
     };
     let errors_items = errors.to_items();
     let user_fn = if ok {
-        quote! { #item_clean }
+        quote! { #[allow(clippy::too_many_arguments)] #item_clean }
     } else {
         bare(&item_clean)
     };
