@@ -28,6 +28,7 @@ use crate::event::{
     Answer, Decision, EventKind, Mode, ResumeMode, RunFinished, RunId, RunStarted, Status, UnitId,
     Waiting,
 };
+use crate::exec::Sweep;
 use crate::input::Outputs;
 use crate::journal::{JournalStore, Phase, RunState};
 use crate::plan::{Plan, PlanInner, Unit};
@@ -351,7 +352,7 @@ impl Run {
             outputs: Arc::clone(&self.outputs),
             sink: Arc::clone(&self.recorder) as Arc<dyn Sink>,
             stop: Stop::default(),
-            sweep: AtomicBool::new(sweep),
+            sweep: Sweep::new(sweep),
             grace: self.options.grace,
         })
     }
