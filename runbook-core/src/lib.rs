@@ -17,6 +17,9 @@ mod host;
 mod input;
 mod journal;
 mod lock;
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __macros;
 mod manual;
 mod notify;
 mod param;
