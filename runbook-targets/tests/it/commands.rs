@@ -7,7 +7,7 @@ use runbook_core::testing::{Surroundings, context};
 use runbook_core::{Command, Exit, FailureKind, Output, Secret, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Mark, here, sh, soon};
+use crate::support::{Mark, here, in_a_process_of_its_own, sh, soon};
 
 #[tokio::test]
 async fn both_streams_are_read_at_once() {
@@ -134,9 +134,23 @@ async fn a_program_that_can_not_be_started_says_why_and_what_to_do() {
         let failure = context().on(&here()).run(&command).await.unwrap_err();
         assert_eq!(failure.kind(), FailureKind::Failed);
         let text = format!("{failure:?}").replace(folder.path().to_str().unwrap(), "/folder");
-        said.push(text.replace(&"x".repeat(395), "xxx"));
+        said.push(text.replace(&"x".repeat(395), "xxx").replace('\0', " NUL "));
     }
-    assert_snapshot!(said.join("\n"), @"");
+    assert_snapshot!(said.join("\n"), @r"
+    `frobnicate-the-shop --now` on local: there is no program `frobnicate-the-shop` in the PATH of local
+      next: install `frobnicate-the-shop` on local, or correct the PATH
+    `/nonexistent/frobnicate` on local: there is no program `/nonexistent/frobnicate` on local
+      next: install it, or correct its path
+    `/folder/no-interpreter` on local: `/folder/no-interpreter` is there, but the interpreter that its first line names is not
+      next: install that interpreter on local, or correct the first line
+    `/folder/plain` on local: `/folder/plain` may not be executed: permission denied (os error 13)
+      next: look at its mode, and at how its file system is mounted, on local
+    `true` on local: entering the working directory /nonexistent/folder: no such file or directory (os error 2)
+    `true` on local: the working directory /folder/plain is no folder
+    `echo 'a NUL b'` on local: a NUL byte in the program, an argument or the environment
+    `true xxx...` on local: argument list too long (os error 7)
+      next: hand a long list over on standard input or in a file
+    ");
 }
 
 #[tokio::test]
@@ -155,8 +169,14 @@ async fn secrets_are_in_no_command_line() {
     assert!(!command_lines.contains(secret.expose()));
 }
 
-#[tokio::test]
-async fn a_flood_of_output_needs_little_memory() {
+#[test]
+fn a_flood_of_output_needs_little_memory() {
+    in_a_process_of_its_own("commands::a_flood_of_output_needs_little_memory", "exec", || {
+        tokio::runtime::Runtime::new().unwrap().block_on(flood());
+    });
+}
+
+async fn flood() {
     let peak = || {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();

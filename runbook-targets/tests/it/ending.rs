@@ -118,7 +118,7 @@ async fn leftovers_of_a_killed_process_are_ended_and_nothing_else() {
         .status()
         .unwrap();
     comes_true("they run", || left.living().len() == 3).await;
-    let command = own.on(sh("sleep 1006"));
+    let command = own.on(sh("exec sleep 1006"));
     let local = Local::new();
     let mut running = local.spawn(&command, &runbook_core::Spawn::new(&cookie)).await.unwrap();
 

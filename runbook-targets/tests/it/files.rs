@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
@@ -13,7 +13,7 @@ use runbook_core::{FileKind, Target, WriteOptions};
 use runbook_targets::Local;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
-use crate::support::{here, soon};
+use crate::support::{here, in_a_process_of_its_own, soon};
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
@@ -121,7 +121,7 @@ async fn content_that_breaks_off_leaves_the_old_file_alone() {
     let broken = Box::new(Broken(false, true));
     let failure = cx.on(&host).write_from(&path, broken, &options).await.unwrap_err();
     let text = failure.to_string().replace(folder.path().to_str().unwrap(), "/folder");
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @"writing /folder/file on local: the content could not be read: the tape tore");
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     assert_eq!(names(folder.path()), ["file"]);
 }
@@ -177,36 +177,27 @@ async fn a_dropped_write_never_lands_later() {
     }
 }
 
-/// In a process of its own that may not write files larger than 4 KiB.
 #[test]
 fn a_write_that_finds_no_room_leaves_the_old_file_and_nothing_else() {
-    const LIMITED: &str = "RUNBOOK_TEST_LIMITED_FOLDER";
     let name = "files::a_write_that_finds_no_room_leaves_the_old_file_and_nothing_else";
-    if let Ok(folder) = std::env::var(LIMITED) {
-        let folder = PathBuf::from(folder);
-        let path = folder.join("file");
+    // No file may grow beyond 4 KiB.
+    in_a_process_of_its_own(name, "trap '' XFSZ; ulimit -f 8; exec", || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let failure =
-            runtime.block_on(context().on(&here()).write(&path, vec![b'x'; 1 << 20])).unwrap_err();
-        let text = format!("{failure:?}").replace(folder.to_str().unwrap(), "/folder");
-        assert_snapshot!(text, @"");
-        let copy = runtime.block_on(context().on(&here()).copy("/proc/self/exe", &path));
-        assert!(copy.unwrap_err().to_string().starts_with("writing "));
+        let (cx, host) = (context(), here());
+        let written = runtime.block_on(cx.on(&host).write(&path, vec![b'x'; 1 << 20]));
+        let text = format!("{:?}", written.unwrap_err());
+        assert_snapshot!(text.replace(folder.path().to_str().unwrap(), "/folder"), @r"
+        writing /folder/file on local: file too large (os error 27)
+          next: raise the limit of the size of files: `ulimit -f`
+        ");
+        let copied = runtime.block_on(cx.on(&host).copy("/proc/self/exe", &path));
+        assert!(copied.unwrap_err().to_string().starts_with("writing "));
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(names(&folder), ["file"]);
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("file"), "old").unwrap();
-    let child = std::process::Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(LIMITED, folder.path())
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+        assert_eq!(names(folder.path()), ["file"]);
+    });
 }
 
 #[tokio::test]
@@ -239,7 +230,29 @@ async fn what_is_refused_says_why_and_what_to_do() {
         .iter()
         .map(|failure| format!("{failure:?}").replace(folder.path().to_str().unwrap(), "/folder"))
         .collect();
-    assert_snapshot!(text.join("\n"), @"");
+    assert_snapshot!(text.join("\n"), @r"
+    writing /folder/missing/file on local: no such file or directory (os error 2)
+      next: create the folder /folder/missing first
+    writing /folder/full on local: is a directory
+    writing /sys/kernel/runbook-test on local: permission denied (os error 13)
+      next: look at the owner and mode of /sys/kernel/runbook-test and of /sys/kernel on local, or wrap the target in `Sudo`
+    writing / on local: is a directory
+    reading /folder/missing on local: no such file or directory (os error 2)
+    reading /folder/full on local: is a directory
+    reading /dev/null on local: not an ordinary file
+    listing /folder/file on local: not a directory (os error 20)
+    creating the folder /folder/file/below on local: not a directory (os error 20)
+    renaming /folder/missing to /folder/there on local: no such file or directory (os error 2)
+    renaming /folder/file to /dev/shm/runbook-test on local: invalid cross-device link (os error 18)
+      next: they are on different file systems: copy it, then remove the first
+    linking /folder/full to file on local: is a directory (os error 21)
+    setting the mode of /folder/missing on local: no such file or directory (os error 2)
+    removing /folder/full on local: directory not empty (os error 39)
+      next: remove what is in it first, or use `remove_tree`
+    reading /folder/missing on local: no such file or directory (os error 2)
+    writing /folder/missing/copy on local: no such file or directory (os error 2)
+      next: create the folder /folder/missing first
+    ");
     assert_eq!(names(folder.path()), ["file", "full"], "no temporary file is left");
 }
 

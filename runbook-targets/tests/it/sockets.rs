@@ -49,8 +49,14 @@ async fn nobody_listening_is_said_with_what_to_do() {
     let (cx, host) = (observer(), here());
     let tcp = Address::Tcp("127.0.0.1".into(), port);
     let failure = cx.on(&host).connect(&tcp).await.err().unwrap();
-    assert_snapshot!(format!("{failure:?}").replace(&port.to_string(), "PORT"), @"");
+    assert_snapshot!(format!("{failure:?}").replace(&port.to_string(), "PORT"), @r"
+    connecting to 127.0.0.1:PORT from local: connection refused (os error 111)
+      next: nothing listens there: see whether the service runs, and where
+    ");
     let unix = Address::Unix("/nonexistent/socket".into());
     let failure = cx.on(&host).connect(&unix).await.err().unwrap();
-    assert_snapshot!(format!("{failure:?}"), @"");
+    assert_snapshot!(format!("{failure:?}"), @r"
+    connecting to unix:/nonexistent/socket from local: no such file or directory (os error 2)
+      next: there is no such socket: see whether the service runs, and where
+    ");
 }

@@ -9,33 +9,23 @@ use runbook_core::{Command, Host};
 use runbook_targets::Local;
 
 /// Far beyond what anything here takes on a busy machine.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-pub fn here() -> Host {
+pub(crate) fn here() -> Host {
     Host::new(Local::new())
 }
 
-pub fn sh(script: &str) -> Command {
+pub(crate) fn sh(script: &str) -> Command {
     Command::new("sh").args(["-c", script])
 }
 
 /// Waits for `work`; panics if that takes for ever.
-pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, work).await.expect("it does not end")
 }
 
 /// Waits until `condition` holds; panics if it never does.
-#[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never came true: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The same while a runtime goes on.
-pub async fn comes_true(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn comes_true(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
         assert!(Instant::now() < deadline, "never came true: {what}");
@@ -43,27 +33,46 @@ pub async fn comes_true(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Runs `body` in a process of its own, started by the shell words `start` (e.g. `exec`); `name`
+/// is the calling test.
+#[track_caller]
+pub(crate) fn in_a_process_of_its_own(name: &str, start: &str, body: impl FnOnce()) {
+    const INSIDE: &str = "RUNBOOK_TEST_INSIDE";
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let child = std::process::Command::new("sh")
+        .args(["-c", &format!("{start} \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "no test {name}");
+}
+
 /// An environment variable that only one test's processes carry.
-pub struct Mark(String);
+pub(crate) struct Mark(String);
 
 impl Mark {
-    pub const NAME: &str = "RUNBOOK_TEST_MARK";
+    pub(crate) const NAME: &str = "RUNBOOK_TEST_MARK";
 
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         Self(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    pub fn on(&self, command: Command) -> Command {
+    pub(crate) fn on(&self, command: Command) -> Command {
         command.env(Self::NAME, &self.0)
     }
 
-    pub fn value(&self) -> &str {
+    pub(crate) fn value(&self) -> &str {
         &self.0
     }
 
     /// The ids of living processes that carry it.
-    pub fn living(&self) -> Vec<u32> {
+    pub(crate) fn living(&self) -> Vec<u32> {
         let entry = format!("{}={}", Self::NAME, self.0);
         let pids = fs::read_dir("/proc")
             .unwrap()
