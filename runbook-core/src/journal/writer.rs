@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::line::Chain;
 use super::spool::Spool;
@@ -100,6 +100,19 @@ impl FileJournal {
         self.durable.load(Ordering::Acquire) >= seq
     }
 
+    /// Whether other tasks may have lines to append that could share a sync, if they got to run.
+    ///
+    /// On a runtime of one thread they never would: a sync blocks that thread, and without an
+    /// `await` that waits this task never leaves it. (Measured with eight tasks: 8.5 syncs for
+    /// eight units without the pause, 1.6 with it; it adds 1 % where there is one task.) On other
+    /// threads they run anyway, and the pause costs more, so that it is made only if somebody is
+    /// seen to wait as well.
+    fn others_may_append(&self) -> bool {
+        let one_thread = Handle::try_current()
+            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
+        one_thread || self.committing.load(Ordering::Relaxed) > 1
+    }
+
     /// Syncs for everybody who waits; `usual` is how long that takes lately.
     ///
     /// A good disk answers in 0.1 to 0.3 ms. Handing that to another thread and being woken again
@@ -162,9 +175,7 @@ impl Journal for FileJournal {
             return Ok(());
         }
         self.open()?;
-        // Others who wait for the disk too have work to append, or they would not be here: let
-        // those that can run do so first, and share this sync.
-        if self.committing.load(Ordering::Relaxed) > 1 {
+        if self.others_may_append() {
             tokio::task::yield_now().await;
         }
         let upto = self.appended.load(Ordering::Acquire);
