@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::summary::{Summary, failed_how};
+use super::summary::Summary;
 use super::text::{attribute, html};
 use super::timeline::{Look, RunStatus, Timeline, UnitLine, UnitStatus};
 use super::words;
@@ -98,7 +98,8 @@ impl<'a> Case<'a> {
             (_, Some(problem)) => {
                 self.verdict = Some(Not::Failure);
                 self.kind = kind(problem.kind);
-                self.message = format!("{}: {}", failed_how(problem.kind), problem.message);
+                self.message =
+                    format!("{}: {}", words::failed(unit.kind, problem.kind), problem.message);
                 self.text = whole(problem);
             }
             (UnitStatus::Interrupted | UnitStatus::Running | UnitStatus::Undoing, None) => {
@@ -230,16 +231,14 @@ fn write(timeline: &Timeline, summary: &Summary, cases: &[Case<'_>]) -> String {
     if let Some(head) = &timeline.head {
         property("run", head.run.as_str());
         property("by", &head.by.to_string());
-        for (name, value) in [
-            ("reason", &head.reason),
-            ("environment", &head.env),
-            ("version", &head.version),
-        ] {
+        for (name, value) in
+            [("reason", &head.reason), ("environment", &head.env), ("version", &head.version)]
+        {
             value.iter().for_each(|value| property(name, value));
         }
     }
     for param in timeline.outline.iter().flat_map(|outline| &outline.params) {
-        property(&format!("parameter {}", param.name), &param.values.join(" "));
+        property(&format!("parameter.{}", param.name), &param.values.join(" "));
     }
     for command in &summary.next {
         property("next", command);
@@ -269,10 +268,8 @@ fn write_case(xml: &mut String, case: &Case<'_>) {
         Some(not) => {
             let tag = if not == Not::Failure { "failure" } else { "error" };
             let (kind, text) = (case.kind, html(&case.text));
-            let _ = writeln!(
-                xml,
-                "      <{tag} message=\"{message}\" type=\"{kind}\">{text}</{tag}>"
-            );
+            let _ =
+                writeln!(xml, "      <{tag} message=\"{message}\" type=\"{kind}\">{text}</{tag}>");
         }
         None => {}
     }

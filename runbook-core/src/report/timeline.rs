@@ -2,7 +2,7 @@
 
 mod apply;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,8 +67,12 @@ pub struct Timeline {
     pub finished: Option<RunFinished>,
     places: HashMap<UnitId, usize>,
     block_places: HashMap<UnitId, usize>,
+    /// Titles that several units have.
+    ambiguous: HashSet<String>,
     /// Locks that are waited for, and since when.
     lock_waits: HashMap<String, Timestamp>,
+    /// Whether a rollback of the whole run began.
+    pub(super) going_back: bool,
 }
 
 /// Where a run is, as far as events tell.
@@ -83,6 +87,8 @@ pub enum RunStatus {
     Running,
     /// It goes back; or its process died, and nobody took it up again.
     RollingBack,
+    /// It had begun, and its process is gone: see [`Timeline::interrupted`].
+    Interrupted,
     /// It waits for a person.
     Suspended,
     /// All that was to be done is done.
@@ -551,6 +557,37 @@ impl Timeline {
         unit.or_else(|| self.block(id).map(|block| block.title.as_str())).unwrap_or(id.as_str())
     }
 
+    /// Tells that no process is at work on the run: unless it ended or waits for a person, it was
+    /// interrupted. Events alone can't tell; who looks at the journal's lock can.
+    pub fn interrupted(&mut self) {
+        if matches!(self.status, RunStatus::Running | RunStatus::RollingBack) {
+            self.interrupt();
+            self.status = RunStatus::Interrupted;
+        }
+    }
+
+    /// How long no process worked on the run, between those that did.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        let pairs = self.processes.iter().zip(self.processes.iter().skip(1));
+        pairs.map(|(before, after)| after.from.since(before.until)).sum()
+    }
+
+    /// A unit's title in quotes, with its place if others have the same title.
+    pub(super) fn name(&self, unit: &UnitLine) -> String {
+        match unit.within.last() {
+            Some(block) if self.ambiguous.contains(&unit.title) => {
+                format!("“{}” ({block})", unit.title)
+            }
+            _ => format!("“{}”", unit.title),
+        }
+    }
+
+    /// As [`name`](Self::name), also for blocks and what the plan does not know.
+    pub(super) fn name_of(&self, id: &UnitId) -> String {
+        self.unit(id).map_or_else(|| format!("“{}”", self.title(id)), |unit| self.name(unit))
+    }
+
     /// Takes the units and blocks of `outline`, all pending.
     pub(super) fn plan(&mut self, outline: Arc<Outline>) {
         self.units.clear();
@@ -563,6 +600,9 @@ impl Timeline {
                 self.plan_node(node, &mut within, finally);
             }
         }
+        let mut seen = HashSet::new();
+        let twice = self.units.iter().filter(|unit| !seen.insert(unit.title.as_str()));
+        self.ambiguous = twice.map(|unit| unit.title.clone()).collect();
         self.outline = Some(outline);
     }
 

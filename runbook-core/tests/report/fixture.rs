@@ -8,9 +8,9 @@ use runbook_core::report::Timeline;
 use runbook_core::{
     About, Actor, Answer, BlockOutcome, Check, CheckRole, Context, Decision, Event, EventKind,
     FailureKind, Harmless, Input, IntoInput, Irreversible, Level, LockHolder, Manual, Mode,
-    Observer, Out, Outline, ParamGiven, Problem, Question, QuestionKind, Result, ResumeMode,
-    Retry, Rolling, Rollback, RunFinished, RunId, RunStarted, RunState, Runbook, SkipReason,
-    Status, Step, Timestamp, UnitId, Verdict, VerdictRecord, Visit, Wait, Waiting,
+    Observer, Out, Outline, ParamGiven, Problem, Question, QuestionKind, Result, ResumeMode, Retry,
+    Rollback, Rolling, RunFinished, RunId, RunStarted, RunState, Runbook, SkipReason, Status, Step,
+    Timestamp, UnitId, Verdict, VerdictRecord, Visit, Wait, Waiting,
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,8 +179,7 @@ pub fn outline() -> Arc<Outline> {
 }
 
 fn rolling(b: &mut Runbook, hosts: &[&str], dump: Out<String>, release: Out<String>) {
-    let careful =
-        Rolling { at_once: 1, max_failed: 0, canary: 1, pause: Duration::from_secs(10) };
+    let careful = Rolling { at_once: 1, max_failed: 0, canary: 1, pause: Duration::from_secs(10) };
     b.each(hosts, careful, |host, b| {
         let words = say(
             "switch-to-the-release",
@@ -300,7 +299,10 @@ impl Script {
     ) -> &mut Self {
         let evidence = (level != Level::Pass).then(|| json("{\"status\":503}"));
         let verdict = VerdictRecord { level, why: why.into(), evidence };
-        self.add(after_ms, EventKind::Checked { unit: unit(id), role, title: title.into(), verdict })
+        self.add(
+            after_ms,
+            EventKind::Checked { unit: unit(id), role, title: title.into(), verdict },
+        )
     }
 
     pub fn entered(&mut self, block: &str) -> &mut Self {
@@ -498,10 +500,7 @@ pub fn stuck() -> Script {
         end.undone = [SWITCH_2, DUMP, FETCH].map(unit).to_vec();
         end.not_restored = vec![unit(SWITCH_1)];
         end.kept = vec![unit(MIGRATE)];
-        end.next = vec![
-            format!("rollback {RUN}"),
-            format!("rollback {RUN} --restored {SWITCH_1}"),
-        ];
+        end.next = vec![format!("rollback {RUN}"), format!("rollback {RUN} --restored {SWITCH_1}")];
     });
     s
 }
@@ -537,11 +536,8 @@ pub fn resumed() -> Script {
         text: "it was interrupted and can't tell how far it got: retry, skip or roll back?".into(),
     };
     s.add(5, EventKind::Asked { unit: unit(SWITCH_1), question });
-    let decided = EventKind::Decided {
-        unit: unit(SWITCH_1),
-        by: "robin".into(),
-        decision: Decision::Retry,
-    };
+    let decided =
+        EventKind::Decided { unit: unit(SWITCH_1), by: "robin".into(), decision: Decision::Retry };
     s.add(30_000, decided);
     s.started(3, SWITCH_1).finished(650, SWITCH_1, "").healthy(HEALTHY_1);
     s.left("each/web-1", BlockOutcome::Succeeded).entered("each/web-2");
@@ -571,14 +567,17 @@ pub fn checked() -> Script {
     let warm = "hit rate 97 %";
     s.looked(30, CACHE, CheckRole::Observation, "The cache is warm", Level::Pass, warm);
     s.finished(1, CACHE, "");
-    s.add(1, EventKind::RunFinished(Box::new(RunFinished {
-        status: Status::Failed,
-        problem: Some(problem(FailureKind::Refused, full)),
-        unit: Some(unit(DISK)),
-        undone: vec![],
-        not_restored: vec![],
-        kept: vec![],
-        next: vec![],
-    })));
+    s.add(
+        1,
+        EventKind::RunFinished(Box::new(RunFinished {
+            status: Status::Failed,
+            problem: Some(problem(FailureKind::Refused, full)),
+            unit: Some(unit(DISK)),
+            undone: vec![],
+            not_restored: vec![],
+            kept: vec![],
+            next: vec![],
+        })),
+    );
     s
 }

@@ -139,9 +139,8 @@ fn ci_is_never_green_by_mistake() {
 #[test]
 fn a_unit_at_work_when_its_process_died_is_interrupted_once_the_run_is_taken_up() {
     let mut script = fixture::interrupted();
-    let status = |script: &Script| {
-        script.timeline().unit(&unit(fixture::SWITCH_1)).map(|unit| unit.status)
-    };
+    let status =
+        |script: &Script| script.timeline().unit(&unit(fixture::SWITCH_1)).map(|unit| unit.status);
     assert_eq!(status(&script), Some(UnitStatus::Running), "nobody can know that yet");
     let by = Actor { name: "kim".into(), machine: "ops-1".into(), pid: 1 };
     script.add(1000, EventKind::RunResumed { by, mode: ResumeMode::Rollback });

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Activity, Answered, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried,
-    RunStatus, Span, SpanEnd, Timeline, UnitLine, UnitStatus,
+    Activity, Answered, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried, RunStatus,
+    Span, SpanEnd, Timeline, UnitLine, UnitStatus,
 };
 use crate::event::{
     BlockOutcome, CheckRole, Decision, Event, EventKind, RunStarted, Status, Timestamp, UnitId,
@@ -95,8 +95,8 @@ impl Timeline {
                 }
                 self.waiting.clear();
                 self.lock_waits.clear();
-                let back = matches!(self.status, RunStatus::RollingBack | RunStatus::Stuck);
-                self.status = if back { RunStatus::RollingBack } else { RunStatus::Running };
+                self.status =
+                    if self.going_back { RunStatus::RollingBack } else { RunStatus::Running };
                 self.finished = None;
                 self.ended = None;
                 self.processes.push(Process {
@@ -115,6 +115,7 @@ impl Timeline {
             }
             E::RollbackStarted { cause, units } => {
                 self.status = RunStatus::RollingBack;
+                self.going_back = true;
                 let (cause, units) = (cause.clone(), units.clone());
                 self.note(at, MomentKind::RollbackStarted { cause, units });
             }
@@ -173,7 +174,7 @@ impl Timeline {
     }
 
     /// Marks everything at work as interrupted, at the last sign of life of its process.
-    fn interrupt(&mut self) -> Vec<UnitId> {
+    pub(super) fn interrupt(&mut self) -> Vec<UnitId> {
         let until = self.processes.last().map(|process| process.until);
         let mut interrupted = Vec::new();
         for unit in &mut self.units {
@@ -255,11 +256,9 @@ fn told(event: &EventKind) -> Option<MomentKind> {
         E::Asked { unit, question } => {
             MomentKind::Asked { unit: unit.clone(), question: question.clone() }
         }
-        E::Answered { unit, by, answer } => MomentKind::Answered {
-            unit: unit.clone(),
-            by: by.clone(),
-            answer: answer.clone(),
-        },
+        E::Answered { unit, by, answer } => {
+            MomentKind::Answered { unit: unit.clone(), by: by.clone(), answer: answer.clone() }
+        }
         E::Decided { unit, by, decision } => {
             MomentKind::Decided { unit: unit.clone(), by: by.clone(), decision: *decision }
         }
@@ -321,7 +320,8 @@ impl UnitLine {
             }
             E::Checked { role, title, verdict, .. } => {
                 look(&mut self.looks, at, *role, title, verdict);
-                let own = matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
+                let own =
+                    matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
                 if own && matches!(self.status, UnitStatus::Pending | UnitStatus::Failed) {
                     self.open(Activity::Work, at);
                     self.status = UnitStatus::Running;
