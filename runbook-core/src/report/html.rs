@@ -173,25 +173,35 @@ fn units(timeline: &Timeline, out: &mut String) {
         return;
     }
     let axis = Axis::of(timeline);
-    out.push_str(
-        "<section>\n<h2>Units</h2>\n<p class=\"legend\"><span class=\"key work\"></span>at work \
-        <span class=\"key ask\"></span>waits for a person <span class=\"key undo\"></span>undone \
-        <span class=\"key failed\"></span>failed or interrupted",
-    );
+    out.push_str("<section>\n<h2>Units</h2>\n<p class=\"legend\">");
+    let mut keys = vec![
+        ("work", "at work"),
+        ("ask", "waits for a person"),
+        ("undo", "undone"),
+        ("failed", "failed or interrupted"),
+    ];
     if !axis.gaps().is_empty() {
-        out.push_str(" <span class=\"key gap\"></span>nobody at work on the run (not to scale)");
+        keys.push(("gap", "nobody at work on the run (not to scale)"));
+    }
+    for (key, word) in keys {
+        let _ = write!(out, "<span><i class=\"key {key}\"></i>{word}</span> ");
     }
     out.push_str("</p>\n<div class=\"units\">\n");
     ruler(&axis, out);
-    let mut within: &[String] = &[];
+    let mut place = String::new();
     let mut today = timeline.started.map(day);
     // In the plan's order, which keeps blocks together; the bars show what ran when.
     for unit in &timeline.units {
         // The place is said once for units that stand together.
-        if unit.within != within {
-            within = &unit.within;
-            let place = if within.is_empty() { "" } else { &within.join(" › ") };
-            let _ = writeln!(out, "<p class=\"place\">{}</p>", text(place));
+        let here = match (unit.within.as_slice(), unit.finally) {
+            ([], true) => "At the end, come what may".to_owned(),
+            (within, _) => within.join(" › "),
+        };
+        if here != place {
+            place = here;
+            if !place.is_empty() {
+                let _ = writeln!(out, "<p class=\"place\">{}</p>", text(&place));
+            }
         }
         let when = unit.began().map_or(String::new(), |at| clock(at, &mut today));
         row(timeline, unit, &when, &axis, out);
@@ -235,7 +245,8 @@ fn row(timeline: &Timeline, unit: &UnitLine, when: &str, axis: &Axis, out: &mut 
     };
     let class = class(tone);
     let quiet = if quiet { " quiet" } else { "" };
-    let _ = writeln!(out, "<{tag} class=\"unit {class}{quiet}\"{open}>");
+    let inner = if unit.within.is_empty() && !unit.finally { "" } else { " inner" };
+    let _ = writeln!(out, "<{tag} class=\"unit {class}{quiet}{inner}\"{open}>");
     let summary = if tag == "details" { "summary" } else { "div" };
     let took = unit.worked().filter(|took| !took.is_zero()).map_or(String::new(), duration);
     // What went wrong stands below in full.
