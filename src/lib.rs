@@ -8,3 +8,6 @@ pub use runbook_macros::*;
 pub mod targets {
     pub use runbook_targets::*;
 }
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -191,6 +191,12 @@ impl Event {
 /// Serialised output or rollback record of a unit.
 pub type Json = Box<RawValue>;
 
+/// Reads a field that is there. As a plain `Option`, a `null` would become `None`; but a record or
+/// an output may well be `null`, and that is not the same as none.
+fn json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
 /// What happened. Names and fields are the journal's format (version 1).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -260,7 +266,7 @@ pub enum EventKind {
         /// Why not.
         why: SkipReason,
         /// Its output, if it has one all the same.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
         output: Option<Json>,
     },
     /// The unit asks a person for approval, confirmation or an answer.
@@ -284,7 +290,7 @@ pub enum EventKind {
         /// The unit.
         unit: UnitId,
         /// What its rollback needs; none for a step that has nothing to undo.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
         record: Option<Json>,
     },
     /// An attempt failed and another one follows.
@@ -300,7 +306,7 @@ pub enum EventKind {
     },
     /// A check was made: a unit of its own, a requirement, a verification, or one look of a wait.
     Checked {
-        /// The unit that it belongs to.
+        /// The unit that it belongs to; the block, for a ladder.
         unit: UnitId,
         /// What for.
         role: CheckRole,
@@ -314,7 +320,7 @@ pub enum EventKind {
         /// The unit.
         unit: UnitId,
         /// What it gave.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
         output: Option<Json>,
     },
     /// The unit failed; if it had been started it is undone.
@@ -594,6 +600,8 @@ pub enum SkipReason {
     NotNeeded,
     /// The operator said so.
     Operator,
+    /// An output that it needs never came (`finally`), or is not known before the run (`check`).
+    NoInput,
 }
 
 /// What a check was made for.
@@ -622,7 +630,7 @@ pub struct VerdictRecord {
     /// Why, in one line.
     pub why: String,
     /// The evidence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Json>,
 }
 

@@ -47,7 +47,7 @@ pub use crate::journal::{
     FileStore, IllegalEvent, Journal, JournalError, JournalStore, MemoryStore, Phase, RunState,
     Stage, UnitState, Verification,
 };
-pub use crate::lock::{Lock, LockStore, MemoryLocks};
+pub use crate::lock::{FileLocks, Lock, LockStore, MemoryLocks};
 pub use crate::manual::Manual;
 pub use crate::notify::{News, NewsKind, Notifier};
 pub use crate::param::{Param, ParamError, ParamKind, ParamSpec};
@@ -57,7 +57,7 @@ pub use crate::plan::{
 };
 pub use crate::policy::{IntoCheck, IntoStep, Retry, Rolling, Wait, With};
 pub use crate::runbook::{Ladder, Runbook};
-pub use crate::secret::{Secret, contains_secret, scrub};
+pub use crate::secret::{Secret, contains_secret, scrub, scrub_panics};
 pub use crate::step::{
     About, Data, Harmless, Irreversible, Reversible, Rollback, Step, Undo, UndoKind,
 };

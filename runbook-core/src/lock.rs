@@ -1,5 +1,7 @@
 //! Leased locks on resources, so that two runs never work on the same thing at once.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::file::FileLocks;
 use crate::error::Failure;
 use crate::event::{LockHolder, RunId, Timestamp};
 
@@ -31,11 +34,7 @@ impl Lock {
     /// holds it; the lease is 60 s and is renewed while the run is alive.
     #[must_use]
     pub fn on(resource: impl Into<String>) -> Self {
-        Self {
-            resource: resource.into(),
-            wait: Duration::ZERO,
-            lease: Duration::from_secs(60),
-        }
+        Self { resource: resource.into(), wait: Duration::ZERO, lease: Duration::from_secs(60) }
     }
 
     /// Waits so long for another run to give it back.
@@ -121,10 +120,7 @@ impl LockStore for MemoryLocks {
         holder: &LockHolder,
     ) -> Result<Result<(), LockHolder>, Failure> {
         let mut map = self.map();
-        if let Some(other) = map.get(resource)
-            && other.run != holder.run
-            && other.expires > Timestamp::now()
-        {
+        if let Some(other) = in_the_way(map.get(resource), holder) {
             return Ok(Err(other.clone()));
         }
         map.insert(resource.to_owned(), holder.clone());
@@ -132,14 +128,10 @@ impl LockStore for MemoryLocks {
     }
 
     async fn renew(&self, resource: &str, holder: &LockHolder) -> Result<(), Failure> {
-        match self.map().get_mut(resource) {
-            Some(held) if held.run == holder.run => {
-                held.expires = holder.expires;
-                Ok(())
-            }
-            Some(other) => Err(Failure::msg(format!("the lock on {resource} was taken by {other}"))),
-            None => Err(Failure::msg(format!("the lock on {resource} was broken"))),
-        }
+        let mut map = self.map();
+        let renewed = renewed(resource, map.get(resource), holder)?;
+        map.insert(resource.to_owned(), renewed);
+        Ok(())
     }
 
     async fn release(&self, resource: &str, run: &RunId) -> Result<(), Failure> {
@@ -156,5 +148,30 @@ impl LockStore for MemoryLocks {
 
     async fn break_lock(&self, resource: &str) -> Result<Option<LockHolder>, Failure> {
         Ok(self.map().remove(resource))
+    }
+}
+
+/// Who keeps `wanted` from the lock that `held` has, if anybody.
+fn in_the_way<'a>(held: Option<&'a LockHolder>, wanted: &LockHolder) -> Option<&'a LockHolder> {
+    held.filter(|held| held.run != wanted.run && held.expires > Timestamp::now())
+}
+
+/// What `held` becomes when `holder` renews it.
+fn renewed(
+    resource: &str,
+    held: Option<&LockHolder>,
+    holder: &LockHolder,
+) -> Result<LockHolder, Failure> {
+    match held {
+        Some(held) if held.run == holder.run => {
+            Ok(LockHolder { expires: holder.expires, ..held.clone() })
+        }
+        Some(taker) => Err(Failure::msg(format!(
+            "the lock on `{resource}` was lost: its lease had run out or it was broken, and now \
+             {taker} has it"
+        ))),
+        None => Err(Failure::msg(format!(
+            "the lock on `{resource}` was lost: it was broken, and nobody has it now"
+        ))),
     }
 }

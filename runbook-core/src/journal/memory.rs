@@ -1,26 +1,31 @@
 //! [`MemoryStore`]: journals that live as long as the process.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Journal, JournalError, JournalStore, Verification};
-use crate::event::{Event, RunId, StreamKind, UnitId};
-use crate::lock::LockStore;
+use super::names::bad_run_id;
+use super::spool::{HEAD, TAIL, kept_line, left_out};
+use super::{Journal, JournalError, JournalStore, RunState, Verification, line};
+use crate::event::{Event, RunId, StreamKind, Timestamp, UnitId};
+use crate::lock::{LockStore, MemoryLocks};
 
 /// Keeps journals in memory: for tests and for runs whose history nobody needs.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    runs: Arc<Mutex<BTreeMap<RunId, Arc<Run>>>>,
-    locks: crate::lock::MemoryLocks,
+    /// Oldest first.
+    runs: Arc<Mutex<Vec<Arc<Run>>>>,
+    locks: MemoryLocks,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Run {
+    id: RunId,
+    begun: Timestamp,
     events: Mutex<Vec<Arc<Event>>>,
-    output: Mutex<BTreeMap<UnitId, String>>,
+    output: Mutex<BTreeMap<UnitId, Output>>,
     open: AtomicBool,
 }
 
@@ -32,11 +37,20 @@ impl MemoryStore {
     }
 
     fn run(&self, run: &RunId) -> Result<Arc<Run>, JournalError> {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.get(run).cloned().ok_or_else(|| JournalError::NotFound {
-            run: run.clone(),
-            place: "memory".into(),
-        })
+        checked(run)?;
+        let found = locked(&self.runs).iter().find(|kept| kept.id == *run).cloned();
+        found.ok_or_else(|| JournalError::NotFound { run: run.clone(), place: "memory".into() })
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn checked(run: &RunId) -> Result<(), JournalError> {
+    match bad_run_id(run.as_str()) {
+        Some(why) => Err(JournalError::BadRunId { run: run.clone(), why }),
+        None => Ok(()),
     }
 }
 
@@ -53,7 +67,7 @@ impl Drop for MemoryJournal {
 #[async_trait]
 impl Journal for MemoryJournal {
     fn append(&self, event: &Arc<Event>) -> Result<u64, JournalError> {
-        let mut events = self.run.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = locked(&self.run.events);
         events.push(Arc::clone(event));
         Ok(events.len() as u64)
     }
@@ -62,62 +76,114 @@ impl Journal for MemoryJournal {
         Ok(())
     }
 
-    fn spool(&self, unit: &UnitId, _: StreamKind, line: &str) {
-        const LIMIT: usize = 1 << 20;
-        let mut output = self.run.output.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = output.entry(unit.clone()).or_default();
-        if text.len() + line.len() < LIMIT {
-            text.push_str(line);
-            text.push('\n');
-        }
+    fn spool(&self, unit: &UnitId, stream: StreamKind, line: &str) {
+        let mut output = locked(&self.run.output);
+        output.entry(unit.clone()).or_default().push(kept_line(stream, line));
     }
 }
 
 #[async_trait]
 impl JournalStore for MemoryStore {
     async fn create(&self, run: &RunId) -> Result<Arc<dyn Journal>, JournalError> {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if runs.contains_key(run) {
+        checked(run)?;
+        let mut runs = locked(&self.runs);
+        if runs.iter().any(|kept| kept.id == *run) {
             return Err(JournalError::Exists { run: run.clone(), place: "memory".into() });
         }
-        let kept = Arc::new(Run::default());
-        kept.open.store(true, Ordering::SeqCst);
-        runs.insert(run.clone(), Arc::clone(&kept));
+        let kept = Arc::new(Run {
+            id: run.clone(),
+            begun: Timestamp::now(),
+            events: Mutex::default(),
+            output: Mutex::default(),
+            open: AtomicBool::new(true),
+        });
+        runs.push(Arc::clone(&kept));
         Ok(Arc::new(MemoryJournal { run: kept }))
     }
 
     async fn open(&self, run: &RunId) -> Result<(Arc<dyn Journal>, Vec<Arc<Event>>), JournalError> {
         let kept = self.run(run)?;
         if kept.open.swap(true, Ordering::SeqCst) {
-            return Err(JournalError::Busy { run: run.clone(), holder: "this process".into() });
+            return Err(JournalError::Busy { run: run.clone(), holder: "this one".into() });
         }
-        let events = kept.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok((Arc::new(MemoryJournal { run: kept }), events))
+        let journal = MemoryJournal { run: Arc::clone(&kept) };
+        let events = locked(&kept.events).clone();
+        RunState::fold(&events)?;
+        Ok((Arc::new(journal), events))
     }
 
     async fn read(&self, run: &RunId) -> Result<Vec<Arc<Event>>, JournalError> {
         let kept = self.run(run)?;
-        let events = kept.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let events = locked(&kept.events).clone();
         Ok(events)
     }
 
     async fn list(&self) -> Result<Vec<RunId>, JournalError> {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(runs.keys().cloned().collect())
+        Ok(locked(&self.runs).iter().map(|kept| kept.id.clone()).collect())
     }
 
     async fn verify(&self, run: &RunId) -> Result<Verification, JournalError> {
-        let good_lines = self.read(run).await?.len() as u64;
-        Ok(Verification { good_lines, torn_bytes: 0, fault: None, head: String::new() })
+        let kept = self.run(run)?;
+        let events = locked(&kept.events).clone();
+        // The lines that a file would have, so that the answer means the same.
+        let (chain, _) =
+            line::lines(run, kept.begun, &events).map_err(|error| JournalError::Io {
+                doing: "writing as JSON the journal of",
+                path: run.as_str().into(),
+                source: error.into(),
+            })?;
+        Ok(Verification {
+            good_lines: chain.seq() + 1,
+            torn_bytes: 0,
+            fault: RunState::fold(&events).err().map(|illegal| (illegal.at + 1, illegal.why)),
+            head: chain.head(),
+        })
     }
 
     async fn output(&self, run: &RunId, unit: &UnitId) -> Result<String, JournalError> {
         let kept = self.run(run)?;
-        let output = kept.output.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(output.get(unit).cloned().unwrap_or_default())
+        let output = locked(&kept.output);
+        Ok(output.get(unit).map(Output::text).unwrap_or_default())
     }
 
     fn locks(&self) -> Arc<dyn LockStore> {
         Arc::new(self.locks.clone())
+    }
+}
+
+/// The beginning and the end of what a unit said.
+#[derive(Debug, Default)]
+struct Output {
+    head: String,
+    tail: VecDeque<String>,
+    tail_bytes: usize,
+    left_out: u64,
+}
+
+impl Output {
+    fn push(&mut self, line: String) {
+        if self.tail.is_empty() && self.head.len() + line.len() <= HEAD {
+            self.head.push_str(&line);
+            return;
+        }
+        self.tail_bytes += line.len();
+        self.tail.push_back(line);
+        while self.tail_bytes > 2 * TAIL
+            && let Some(line) = self.tail.pop_front()
+        {
+            self.tail_bytes -= line.len();
+            self.left_out += 1;
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.head.clone();
+        if self.left_out > 0 {
+            text.push_str(&left_out(self.left_out));
+        }
+        for line in &self.tail {
+            text.push_str(line);
+        }
+        text
     }
 }

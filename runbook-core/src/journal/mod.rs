@@ -1,8 +1,13 @@
 //! The journal: the append-only record of a run. Resume, history, audit and reports read it.
 
 mod file;
+mod line;
 mod memory;
+pub(crate) mod names;
+mod spool;
 mod state;
+mod unit_state;
+mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +17,8 @@ use async_trait::async_trait;
 
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
-pub use self::state::{IllegalEvent, Phase, RunState, Stage, UnitState};
+pub use self::state::{IllegalEvent, Phase, RunState};
+pub use self::unit_state::{Stage, UnitState};
 use crate::event::{Event, RunId, StreamKind, UnitId};
 use crate::lock::LockStore;
 
@@ -79,6 +85,49 @@ pub trait JournalStore: fmt::Debug + Send + Sync {
 
     /// The locks that belong to this store.
     fn locks(&self) -> Arc<dyn LockStore>;
+
+    /// The run that an operator means by `words`: its id, the beginning or the end of one, or
+    /// `last`.
+    ///
+    /// ```
+    /// use runbook_core::{JournalStore, MemoryStore, RunId};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), runbook_core::JournalError> {
+    /// let store = MemoryStore::new();
+    /// store.create(&RunId::new("20260314-150926-k7xq")).await?;
+    /// assert_eq!(store.find("k7xq").await?.as_str(), "20260314-150926-k7xq");
+    /// assert_eq!(store.find("last").await?.as_str(), "20260314-150926-k7xq");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// No run fits, or several do ([`JournalError::Ambiguous`]).
+    async fn find(&self, words: &str) -> Result<RunId, JournalError> {
+        let mut runs = self.list().await?;
+        if let Some(at) = runs.iter().position(|run| run.as_str() == words) {
+            return Ok(runs.swap_remove(at));
+        }
+        if matches!(words, "last" | "latest")
+            && let Some(run) = runs.pop()
+        {
+            return Ok(run);
+        }
+        runs.retain(|run| {
+            !words.is_empty() && (run.as_str().starts_with(words) || run.as_str().ends_with(words))
+        });
+        if runs.len() > 1 {
+            return Err(JournalError::Ambiguous { words: words.to_owned(), runs });
+        }
+        match runs.pop() {
+            Some(run) => Ok(run),
+            // The store itself says best where it looked.
+            None => {
+                let run = RunId::new(words);
+                self.verify(&run).await.map(|_| run)
+            }
+        }
+    }
 }
 
 /// What [`JournalStore::verify`] found.
@@ -122,6 +171,22 @@ pub enum JournalError {
         run: RunId,
         /// Who has it, as far as known.
         holder: String,
+    },
+    /// Several runs fit what was asked for.
+    #[error("`{words}` fits {} runs: {}; give more of the id", .runs.len(), some_of(.runs))]
+    Ambiguous {
+        /// What was asked for.
+        words: String,
+        /// The runs that fit, oldest first.
+        runs: Vec<RunId>,
+    },
+    /// The id can't name a run.
+    #[error("`{run}` can't be the id of a run: {why}")]
+    BadRunId {
+        /// The id.
+        run: RunId,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A line is not what was written.
     #[error("line {line} of {} was changed or is missing: {how}; nothing was written", .path.display())]
@@ -167,4 +232,13 @@ pub enum JournalError {
         /// The earlier failure.
         why: String,
     },
+}
+
+/// The latest few of `runs`, in words.
+fn some_of(runs: &[RunId]) -> String {
+    const SHOWN: usize = 8;
+    let hidden = runs.len().saturating_sub(SHOWN);
+    let shown: Vec<_> = runs[hidden..].iter().map(|run| format!("`{run}`")).collect();
+    let more = if hidden > 0 { format!(" and {hidden} older ones") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }

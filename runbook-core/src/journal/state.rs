@@ -1,15 +1,15 @@
 //! [`RunState`]: the state of a run, a pure fold over its events. Events that can't follow are
 //! refused, whether an engine is about to write them or a journal is read.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap as HashMap;
+
+use super::unit_state::{Refused, Stage, UnitState};
 use crate::event::{
-    Answer, Decision, Event, EventKind, Json, ResumeMode, RunFinished, RunStarted, SkipReason,
-    Status, UnitId, Waiting,
+    BlockOutcome, Event, EventKind, ResumeMode, RunFinished, RunStarted, Status, UnitId, Waiting,
 };
-use crate::plan::UnitKind;
-use crate::step::UndoKind;
+use crate::plan::{Outline, OutlineNode};
 
 /// The state of a run after some of its events.
 ///
@@ -24,8 +24,12 @@ pub struct RunState {
     finished: Option<RunFinished>,
     waiting: Vec<Waiting>,
     units: HashMap<UnitId, UnitState>,
+    /// Blocks, and how they were left.
+    blocks: HashMap<UnitId, Option<BlockOutcome>>,
     /// Units in the order in which they were first started.
     order: Vec<UnitId>,
+    /// Whether what was started is being undone; kept while the run is suspended.
+    going_back: bool,
     resumes: u32,
     events: u64,
 }
@@ -44,50 +48,6 @@ pub enum Phase {
     Suspended,
     /// Ended.
     Ended(Status),
-}
-
-/// Where a unit is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stage {
-    /// Nothing happened yet.
-    #[default]
-    Pending,
-    /// It was left out.
-    Skipped,
-    /// Its record is durable and it may have begun; without a living process: interrupted.
-    Started,
-    /// It did its work.
-    Finished,
-    /// It failed.
-    Failed,
-    /// Its undoing began.
-    Undoing,
-    /// It was undone and that was verified.
-    Undone,
-    /// Its undoing failed.
-    UndoFailed,
-}
-
-/// What is known of one unit.
-#[derive(Clone, Debug)]
-pub struct UnitState {
-    /// Where it is.
-    pub stage: Stage,
-    /// Whether it was ever started.
-    pub started: bool,
-    /// What its rollback needs.
-    pub record: Option<Json>,
-    /// What it gave.
-    pub output: Option<Json>,
-    /// Whether it gave an output (which may be `()`, that has no JSON).
-    pub has_output: bool,
-    /// The latest answer to its question.
-    pub answer: Option<(String, Answer)>,
-    /// The operator's latest decision, until it is acted on.
-    pub decision: Option<Decision>,
-    kind: UnitKind,
-    undo: UndoKind,
-    started_in: u32,
 }
 
 /// An event that can't follow from the ones before it.
@@ -173,9 +133,14 @@ impl RunState {
     /// Irreversible units that were started: their effect stays.
     #[must_use]
     pub fn kept(&self) -> Vec<UnitId> {
-        let kept =
-            |u: &UnitState| u.undo == UndoKind::Irreversible && u.started && u.stage != Stage::Skipped;
-        self.order.iter().filter(|id| self.units.get(*id).is_some_and(kept)).cloned().collect()
+        let kept = |id: &&UnitId| self.units.get(*id).is_some_and(UnitState::is_kept);
+        self.order.iter().filter(kept).cloned().collect()
+    }
+
+    /// How a block was left, if it was.
+    #[must_use]
+    pub fn block(&self, id: &UnitId) -> Option<&BlockOutcome> {
+        self.blocks.get(id)?.as_ref()
     }
 
     /// How many events there were.
@@ -198,137 +163,99 @@ impl RunState {
         Ok(())
     }
 
-    fn next(&mut self, event: &EventKind) -> Result<(), std::borrow::Cow<'static, str>> {
+    fn next(&mut self, event: &EventKind) -> Result<(), Refused> {
         use EventKind as E;
         self.allowed(event)?;
+        let resumes = self.resumes;
         match event {
             E::RunStarted(start) => {
-                for unit in start.plan.units() {
-                    self.units.insert(
-                        unit.id.clone(),
-                        UnitState {
-                            stage: Stage::Pending,
-                            started: false,
-                            record: None,
-                            output: None,
-                            has_output: false,
-                            answer: None,
-                            decision: None,
-                            kind: unit.kind,
-                            undo: unit.undo,
-                            started_in: 0,
-                        },
-                    );
-                }
+                let (units, blocks) = named(&start.plan)?;
+                self.units = units;
+                self.blocks = blocks;
                 self.started = Some((**start).clone());
                 self.phase = Phase::Running;
             }
             E::RunResumed { .. } => {
                 self.resumes += 1;
                 self.waiting.clear();
-                self.phase = match self.phase {
-                    Phase::RollingBack | Phase::Ended(Status::Stuck) => Phase::RollingBack,
-                    _ => Phase::Running,
+                // Going back is never given up half way.
+                self.going_back = match self.phase {
+                    Phase::Ended(status) => status == Status::Stuck,
+                    _ => self.going_back,
                 };
+                self.phase = if self.going_back { Phase::RollingBack } else { Phase::Running };
                 self.finished = None;
             }
-            E::RollbackStarted { .. } => self.phase = Phase::RollingBack,
+            E::RollbackStarted { units, .. } => {
+                self.nothing_runs("going back can't begin")?;
+                for id in units {
+                    if !self.known(id)?.wants_undo() {
+                        return Err(format!("unit `{id}` has nothing to undo").into());
+                    }
+                }
+                self.going_back = true;
+                self.phase = Phase::RollingBack;
+            }
             E::Suspended { waiting } => {
+                self.nothing_runs("the run can't be suspended")?;
+                for waiting in waiting {
+                    self.known(&waiting.unit)?;
+                }
                 self.waiting.clone_from(waiting);
                 self.phase = Phase::Suspended;
             }
             E::RunFinished(finished) => {
-                self.check_end(finished)?;
+                self.check_end(finished.status)?;
                 self.phase = Phase::Ended(finished.status);
                 self.finished = Some((**finished).clone());
             }
             E::Skipped { unit, why, output } => {
-                let u = self.unit_mut(unit)?;
-                let by_hand = matches!(why, SkipReason::Operator | SkipReason::Satisfied);
-                // A failed unit may be taken as done too, when a failed run is resumed.
-                let open = matches!(u.stage, Stage::Started | Stage::Failed) && by_hand;
-                u.expect(u.stage == Stage::Pending || open, unit, "skipped")?;
-                u.stage = Stage::Skipped;
-                u.output.clone_from(output);
-                u.has_output = *why == SkipReason::Satisfied;
-                u.decision = None;
+                self.unit_mut(unit)?.skip(unit, why, output.as_ref(), resumes)?;
             }
             E::Started { unit, record } => {
-                let resumes = self.resumes;
+                self.forward(unit, "started")?;
                 let u = self.unit_mut(unit)?;
-                let again = matches!(u.stage, Stage::Started | Stage::Failed)
-                    && (u.started_in < resumes || u.decision == Some(Decision::Retry));
-                u.expect(u.kind == UnitKind::Step, unit, "started: it is no step")?;
-                u.expect(u.stage == Stage::Pending || again, unit, "started")?;
-                let recorded = record.is_some() == (u.undo == UndoKind::Recorded);
-                u.expect(recorded, unit, "started with a record that does not fit its kind")?;
-                u.stage = Stage::Started;
-                u.started_in = resumes;
-                u.decision = None;
-                // A repeated unit keeps its first record: that is the state to go back to.
-                if !u.started {
-                    u.started = true;
-                    u.record.clone_from(record);
+                let (before, had_effect) = (u.started, u.has_effect());
+                u.start(unit, record.as_ref(), resumes)?;
+                if !had_effect {
+                    if before {
+                        // It was undone meanwhile: this start is what counts.
+                        self.order.retain(|id| id != unit);
+                    }
                     self.order.push(unit.clone());
                 }
             }
             E::Finished { unit, output } => {
-                let resumes = self.resumes;
-                let u = self.unit_mut(unit)?;
-                let reopened = u.stage == Stage::Failed && u.started_in <= resumes && !u.started;
-                let fits = match u.kind {
-                    UnitKind::Step => u.stage == Stage::Started,
-                    _ => u.stage == Stage::Pending || reopened,
-                };
-                u.expect(fits, unit, "finished")?;
-                u.stage = Stage::Finished;
-                u.output.clone_from(output);
-                u.has_output = true;
+                if !self.known(unit)?.is_step() {
+                    self.forward(unit, "finished")?;
+                }
+                self.unit_mut(unit)?.finish(unit, output.as_ref(), resumes)?;
             }
-            E::Failed { unit, .. } => {
-                let resumes = self.resumes;
-                let u = self.unit_mut(unit)?;
-                let again = u.stage == Stage::Failed && resumes > 0;
-                let fits =
-                    matches!(u.stage, Stage::Pending | Stage::Started | Stage::Finished) || again;
-                u.expect(fits, unit, "failed")?;
-                u.stage = Stage::Failed;
+            E::Failed { unit, .. } => self.unit_mut(unit)?.fail(unit, resumes)?,
+            E::Retrying { unit, .. } => self.known(unit)?.retry(unit, resumes)?,
+            E::Asked { unit, .. } | E::LeftoversEnded { unit, .. } => {
+                self.known(unit)?;
             }
-            E::Asked { unit, .. } | E::Checked { unit, .. } | E::LeftoversEnded { unit, .. } => {
-                self.unit_mut(unit)?;
-            }
-            E::Retrying { unit, .. } => {
-                let u = self.unit_mut(unit)?;
-                let fits = u.stage == Stage::Started || u.kind != UnitKind::Step;
-                u.expect(fits, unit, "retried")?;
+            // A ladder has a check of its own.
+            E::Checked { unit, .. } if !self.blocks.contains_key(unit) => {
+                self.known(unit)?;
             }
             E::Answered { unit, by, answer } => {
+                let asks = |waiting: &Waiting| waiting.unit == *unit;
+                if self.phase == Phase::Suspended && !self.waiting.iter().any(asks) {
+                    return Err(format!("unit `{unit}` asks nothing").into());
+                }
                 self.unit_mut(unit)?.answer = Some((by.clone(), answer.clone()));
             }
             E::Decided { unit, decision, .. } => {
-                let u = self.unit_mut(unit)?;
-                if *decision == Decision::Restored {
-                    let fits = matches!(u.stage, Stage::UndoFailed | Stage::Undoing);
-                    u.expect(fits, unit, "taken as restored")?;
-                    u.stage = Stage::Undone;
-                }
-                u.decision = Some(*decision);
+                self.unit_mut(unit)?.decide(unit, *decision, resumes)?;
             }
-            E::UndoStarted { unit } => {
-                let u = self.unit_mut(unit)?;
-                let again = matches!(u.stage, Stage::Undoing | Stage::UndoFailed);
-                u.expect(u.wants_undo() || again, unit, "undone: there is nothing to undo")?;
-                u.stage = Stage::Undoing;
-            }
-            E::Undone { unit } => {
-                let u = self.unit_mut(unit)?;
-                u.expect(u.stage == Stage::Undoing, unit, "undone before its undoing started")?;
-                u.stage = Stage::Undone;
-            }
-            E::UndoFailed { unit, .. } => {
-                let u = self.unit_mut(unit)?;
-                u.expect(u.stage == Stage::Undoing, unit, "failed to undo before that started")?;
-                u.stage = Stage::UndoFailed;
+            E::UndoStarted { unit } => self.unit_mut(unit)?.undo(unit, resumes)?,
+            E::Undone { unit } => self.unit_mut(unit)?.undone(unit, resumes)?,
+            E::UndoFailed { unit, .. } => self.unit_mut(unit)?.undo_failed(unit, resumes)?,
+            E::BlockStarted { block } => *self.block_mut(block)? = None,
+            E::BlockFinished { block, outcome } => {
+                *self.block_mut(block)? = Some(outcome.clone());
             }
             _ => {}
         }
@@ -336,7 +263,7 @@ impl RunState {
     }
 
     /// Whether the phase lets the event in at all.
-    fn allowed(&self, event: &EventKind) -> Result<(), std::borrow::Cow<'static, str>> {
+    fn allowed(&self, event: &EventKind) -> Result<(), Refused> {
         use EventKind as E;
         let always = matches!(event, E::Notified { .. } | E::LockReleased { .. });
         let fits = match (self.phase, event) {
@@ -367,56 +294,94 @@ impl RunState {
     }
 
     /// Whether the run may end so.
-    fn check_end(&self, end: &RunFinished) -> Result<(), std::borrow::Cow<'static, str>> {
-        let find = |test: &dyn Fn(&UnitState) -> bool| {
+    fn check_end(&self, status: Status) -> Result<(), Refused> {
+        self.nothing_runs("the run can't have ended")?;
+        let find = |test: fn(&UnitState) -> bool| {
             self.order.iter().find(|id| self.units.get(*id).is_some_and(test))
         };
-        let wrong = match end.status {
-            Status::Succeeded => find(&|u| matches!(u.stage, Stage::Started | Stage::Undoing))
-                .map(|id| format!("the run can't have succeeded: `{id}` is open")),
-            Status::RolledBack => find(&UnitState::wants_undo)
-                .map(|id| format!("the run can't be rolled back: `{id}` was not undone")),
+        let wrong = match status {
             Status::Suspended => Some("a suspended run has not ended".into()),
+            Status::Succeeded if self.going_back => {
+                Some("the run can't have succeeded: it was going back".into())
+            }
+            Status::Succeeded => {
+                let open = |u: &UnitState| match u.stage {
+                    Stage::Started | Stage::Undoing | Stage::UndoFailed => true,
+                    Stage::Failed => u.wants_undo(),
+                    _ => false,
+                };
+                find(open).map(|id| format!("the run can't have succeeded: `{id}` is open"))
+            }
+            Status::RolledBack if !self.going_back => {
+                Some("the run can't be rolled back: it was not going back".into())
+            }
+            Status::RolledBack => find(UnitState::wants_undo)
+                .map(|id| format!("the run can't be rolled back: `{id}` was not undone")),
+            Status::Failed if self.going_back => find(UnitState::wants_undo)
+                .map(|id| format!("the run is stuck, not failed: `{id}` was not undone")),
             Status::Failed | Status::Stuck => None,
         };
         wrong.map_or(Ok(()), |why| Err(why.into()))
     }
 
-    fn unit_mut(
-        &mut self,
-        id: &UnitId,
-    ) -> Result<&mut UnitState, std::borrow::Cow<'static, str>> {
-        self.units.get_mut(id).ok_or_else(|| format!("the plan has no unit `{id}`").into())
+    fn nothing_runs(&self, what: &str) -> Result<(), Refused> {
+        let runs =
+            |id: &&UnitId| self.units.get(*id).is_some_and(|unit| unit.is_running(self.resumes));
+        match self.order.iter().find(runs) {
+            Some(id) => Err(format!("{what}: `{id}` is at work").into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the run goes the way in which this unit is run.
+    fn forward(&self, id: &UnitId, what: &str) -> Result<(), Refused> {
+        if self.phase == Phase::RollingBack && !self.known(id)?.in_finally() {
+            return Err(format!("unit `{id}` can't be {what}: the run is going back").into());
+        }
+        Ok(())
+    }
+
+    fn known(&self, id: &UnitId) -> Result<&UnitState, Refused> {
+        self.units.get(id).ok_or_else(|| unknown(id))
+    }
+
+    fn block_mut(&mut self, id: &UnitId) -> Result<&mut Option<BlockOutcome>, Refused> {
+        self.blocks.get_mut(id).ok_or_else(|| format!("the plan has no block `{id}`").into())
+    }
+
+    fn unit_mut(&mut self, id: &UnitId) -> Result<&mut UnitState, Refused> {
+        self.units.get_mut(id).ok_or_else(|| unknown(id))
     }
 }
 
-impl UnitState {
-    /// Whether its effect is or may be there and has a record to undo it by.
-    #[must_use]
-    pub fn wants_undo(&self) -> bool {
-        self.started
-            && self.undo == UndoKind::Recorded
-            && matches!(
-                self.stage,
-                Stage::Started
-                    | Stage::Finished
-                    | Stage::Failed
-                    | Stage::Skipped
-                    | Stage::Undoing
-                    | Stage::UndoFailed
-            )
-    }
+fn unknown(id: &UnitId) -> Refused {
+    format!("the plan has no unit `{id}`").into()
+}
 
-    fn expect(
-        &self,
-        fits: bool,
-        id: &UnitId,
-        what: &str,
-    ) -> Result<(), std::borrow::Cow<'static, str>> {
-        if fits {
-            return Ok(());
+/// The units and blocks of a plan, by their ids.
+#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
+fn named(
+    plan: &Outline,
+) -> Result<(HashMap<UnitId, UnitState>, HashMap<UnitId, Option<BlockOutcome>>), Refused> {
+    let (mut units, mut blocks) = (HashMap::default(), HashMap::default());
+    units.reserve(plan.nodes.len());
+    let mut open: Vec<_> = plan.nodes.iter().map(|node| (node, false)).collect();
+    open.extend(plan.finally.iter().map(|node| (node, true)));
+    while let Some((node, in_finally)) = open.pop() {
+        let (id, first) = match node {
+            OutlineNode::Unit(unit) => {
+                let state = UnitState::new(unit, in_finally);
+                (&unit.id, units.insert(unit.id.clone(), state).is_none())
+            }
+            OutlineNode::Block(block) => {
+                open.extend(block.children.iter().map(|node| (node, in_finally)));
+                (&block.id, blocks.insert(block.id.clone(), None).is_none())
+            }
+            OutlineNode::Lock { .. } => continue,
+        };
+        if !first {
+            return Err(format!("the plan has two of `{id}`").into());
         }
-        let stage = format!("{:?}", self.stage).to_lowercase();
-        Err(format!("unit `{id}` is {stage} and can't be {what}").into())
     }
+    Ok((units, blocks))
 }

@@ -127,6 +127,7 @@ pub(super) fn skipped(why: &SkipReason) -> &'static str {
         SkipReason::Condition => "its condition did not hold",
         SkipReason::NotNeeded => "it was not needed",
         SkipReason::Operator => "an operator took it as done",
+        SkipReason::NoInput => "an output that it needs was not made",
     }
 }
 
