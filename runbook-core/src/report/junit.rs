@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::summary::{Summary, failed_how};
+use super::summary::Summary;
 use super::text::{attribute, html};
 use super::timeline::{Look, RunStatus, Timeline, UnitLine, UnitStatus};
 use super::words;
@@ -98,7 +98,8 @@ impl<'a> Case<'a> {
             (_, Some(problem)) => {
                 self.verdict = Some(Not::Failure);
                 self.kind = kind(problem.kind);
-                self.message = format!("{}: {}", failed_how(problem.kind), problem.message);
+                self.message =
+                    format!("{}: {}", words::failed(unit.kind, problem.kind), problem.message);
                 self.text = whole(problem);
             }
             (UnitStatus::Interrupted | UnitStatus::Running | UnitStatus::Undoing, None) => {
@@ -237,7 +238,7 @@ fn write(timeline: &Timeline, summary: &Summary, cases: &[Case<'_>]) -> String {
         }
     }
     for param in timeline.outline.iter().flat_map(|outline| &outline.params) {
-        property(&format!("parameter {}", param.name), &param.values.join(" "));
+        property(&format!("parameter.{}", param.name), &param.values.join(" "));
     }
     for command in &summary.next {
         property("next", command);

@@ -9,6 +9,7 @@ use super::words::{self, Tone};
 use crate::check::Level;
 use crate::error::Problem;
 use crate::event::{Mode, Timestamp};
+use crate::step::UndoKind;
 
 /// What happened in a run, as Markdown for an incident review: first what a person needs to
 /// know, then the failures with all that is known of them, every unit, and the log.
@@ -104,7 +105,7 @@ fn failures(timeline: &Timeline, out: &mut String) {
         if std::mem::take(&mut first) {
             out.push_str("\n## What went wrong\n");
         }
-        let _ = write!(out, "\n### {}\n\n", markdown(&unit.title));
+        let _ = write!(out, "\n### {}\n\n", markdown(&timeline.name(unit)));
         let _ = writeln!(
             out,
             "{}, {}\n",
@@ -191,10 +192,11 @@ fn units(timeline: &Timeline, out: &mut String) {
             [] => String::new(),
             blocks => format!("{} › ", markdown(&blocks.join(" › "))),
         };
+        let forever = if unit.undo == UndoKind::Irreversible { " (can't be undone)" } else { "" };
         let took = unit.worked().filter(|took| !took.is_zero()).map_or(String::new(), duration);
         let _ = writeln!(
             out,
-            "| {at} | {} | {within}{} | {status} | {took} | {} |",
+            "| {at} | {} | {within}{}{forever} | {status} | {took} | {} |",
             words::mark(unit),
             markdown(&unit.title),
             markdown(&words::note(unit)),

@@ -95,8 +95,8 @@ impl Timeline {
                 }
                 self.waiting.clear();
                 self.lock_waits.clear();
-                let back = matches!(self.status, RunStatus::RollingBack | RunStatus::Stuck);
-                self.status = if back { RunStatus::RollingBack } else { RunStatus::Running };
+                self.status =
+                    if self.going_back { RunStatus::RollingBack } else { RunStatus::Running };
                 self.finished = None;
                 self.ended = None;
                 self.processes.push(Process {
@@ -115,6 +115,7 @@ impl Timeline {
             }
             E::RollbackStarted { cause, units } => {
                 self.status = RunStatus::RollingBack;
+                self.going_back = true;
                 let (cause, units) = (cause.clone(), units.clone());
                 self.note(at, MomentKind::RollbackStarted { cause, units });
             }
@@ -173,7 +174,7 @@ impl Timeline {
     }
 
     /// Marks everything at work as interrupted, at the last sign of life of its process.
-    fn interrupt(&mut self) -> Vec<UnitId> {
+    pub(super) fn interrupt(&mut self) -> Vec<UnitId> {
         let until = self.processes.last().map(|process| process.until);
         let mut interrupted = Vec::new();
         for unit in &mut self.units {
