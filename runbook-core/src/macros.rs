@@ -158,6 +158,12 @@ impl<T: fmt::Display> ShowOther for &Show<'_, Vec<T>> {
     }
 }
 
+/// In a title a value that is not known yet is shown by its name: `Restart on ‹release›`.
+pub fn or_name(shown: impl fmt::Display, name: &str) -> String {
+    let shown = shown.to_string();
+    if shown == crate::plan::KNOWN_LATER { format!("‹{name}›") } else { shown }
+}
+
 pub trait ShowNothing<'a> {
     type Value;
     fn show(&self) -> NotShown<'a, Self::Value>;

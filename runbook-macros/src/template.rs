@@ -21,7 +21,10 @@ pub(crate) fn expand(text: &LitStr, args: &[Arg], errors: &mut Errors) -> TokenS
                     field.set_span(field.span().located_at(span));
                     format.push_str("{}");
                     values.push(quote_spanned! {span=>
-                        (&&&::runbook::__macros::Show(&self.#field)).show()
+                        ::runbook::__macros::or_name(
+                            (&&&::runbook::__macros::Show(&self.#field)).show(),
+                            #name,
+                        )
                     });
                 }
                 None => {
