@@ -243,7 +243,11 @@ impl<E: 'static> Catalog<E> {
                     let secret = param.kind.secret;
                     let words = args.get(&param.name).iter();
                     let shown = |word: &String| if secret { "***".into() } else { word.clone() };
-                    ParamGiven { name: param.name.clone(), values: words.map(shown).collect(), secret }
+                    ParamGiven {
+                        name: param.name.clone(),
+                        values: words.map(shown).collect(),
+                        secret,
+                    }
                 })
                 .collect(),
         );

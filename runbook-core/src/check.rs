@@ -48,10 +48,7 @@ pub trait Check: Send + Sync + 'static {
     }
 
     /// Looks, and judges. An `Err` means that it could not be looked at, which fails as well.
-    fn check(
-        &self,
-        cx: &Observer,
-    ) -> impl Future<Output = Result<Verdict<Self::Evidence>>> + Send;
+    fn check(&self, cx: &Observer) -> impl Future<Output = Result<Verdict<Self::Evidence>>> + Send;
 
     adaptors!();
 }

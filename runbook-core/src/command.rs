@@ -166,15 +166,18 @@ impl fmt::Display for Command {
             line.push_str(&name.to_string_lossy());
             line.push('=');
             match value {
-                EnvValue::Plain(value) => line.push_str(&quote(&value.to_string_lossy())),
+                EnvValue::Plain(value) => {
+                    line.push_str(&quote(&crate::secret::scrub(&value.to_string_lossy())));
+                }
                 EnvValue::Secret(_) => line.push_str("***"),
             }
             line.push(' ');
         }
-        line.push_str(&quote(&self.program.to_string_lossy()));
+        // Scrubbed word by word too, since quoting changes the text of some secrets.
+        line.push_str(&quote(&crate::secret::scrub(&self.program.to_string_lossy())));
         for arg in &self.args {
             line.push(' ');
-            line.push_str(&quote(&arg.to_string_lossy()));
+            line.push_str(&quote(&crate::secret::scrub(&arg.to_string_lossy())));
         }
         f.write_str(&crate::secret::scrub(&line))
     }
@@ -277,7 +280,10 @@ macro_rules! plain_env {
         }
     )*};
 }
-plain_env!(&str, String, &String, OsString, &OsStr, PathBuf, &Path, &PathBuf, u16, u32, u64, i32, i64, usize, bool);
+plain_env!(
+    &str, String, &String, OsString, &OsStr, PathBuf, &Path, &PathBuf, u16, u32, u64, i32, i64,
+    usize, bool
+);
 
 impl From<Secret> for Stdin {
     fn from(secret: Secret) -> Self {
@@ -337,9 +343,30 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "killed by {name} (signal {signal})"),
+                None => write!(f, "killed by signal {signal}"),
+            },
         }
     }
+}
+
+/// The name of a signal whose number is the same on every unix.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
 }
 
 /// What a finished command left: how it ended, and its output up to a bound.
@@ -366,7 +393,7 @@ impl Output {
         Self { exit, stdout: stdout.into(), stderr: stderr.into(), dropped: 0 }
     }
 
-    /// Standard output as text, without the line end at its end; bytes that are no UTF-8 become
+    /// Standard output as text, without the line ends at its end; bytes that are no UTF-8 become
     /// `U+FFFD`.
     #[must_use]
     pub fn text(&self) -> String {

@@ -4,13 +4,14 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::error::{Failure, FailureKind};
 use crate::event::{EventKind, RunId, StreamKind, UnitId};
+use crate::exec::Sweep;
 use crate::host::{HostAccess, HostView};
 use crate::input::Outputs;
 use crate::target::Host;
@@ -66,7 +67,7 @@ pub(crate) struct Scope {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) stop: Stop,
     /// The process that ran this unit before was killed: leftovers are ended before it goes on.
-    pub(crate) sweep: AtomicBool,
+    pub(crate) sweep: Sweep,
     /// How long a cancelled command gets between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
 }
@@ -171,8 +172,7 @@ impl Stop {
 
     /// Tells the unit to stop; `kind` is `TimedOut` or `Cancelled`.
     pub(crate) fn stop(&self, kind: FailureKind) {
-        let why =
-            if kind == FailureKind::TimedOut { Self::TIMED_OUT } else { Self::CANCELLED };
+        let why = if kind == FailureKind::TimedOut { Self::TIMED_OUT } else { Self::CANCELLED };
         let _ = self.why.compare_exchange(0, why, Ordering::SeqCst, Ordering::SeqCst);
         self.notify.notify_waiters();
     }

@@ -21,13 +21,14 @@ pub(crate) struct Given {
 
 impl Given {
     pub(crate) fn new<T: Data>(value: T) -> Result<Self> {
-        let json = if TypeId::of::<T>() == TypeId::of::<()>() {
-            None
-        } else {
-            Some(to_raw_value(&value).map_err(|error| {
-                Failure::msg(error).while_doing("writing the output as JSON")
-            })?)
-        };
+        let json =
+            if TypeId::of::<T>() == TypeId::of::<()>() {
+                None
+            } else {
+                Some(to_raw_value(&value).map_err(|error| {
+                    Failure::msg(error).while_doing("writing the output as JSON")
+                })?)
+            };
         Ok(Self { value: Box::new(value), json })
     }
 

@@ -306,7 +306,7 @@ pub enum EventKind {
     },
     /// A check was made: a unit of its own, a requirement, a verification, or one look of a wait.
     Checked {
-        /// The unit that it belongs to.
+        /// The unit that it belongs to; the block, for a ladder.
         unit: UnitId,
         /// What for.
         role: CheckRole,
@@ -600,6 +600,8 @@ pub enum SkipReason {
     NotNeeded,
     /// The operator said so.
     Operator,
+    /// An output that it needs never came (`finally`), or is not known before the run (`check`).
+    NoInput,
 }
 
 /// What a check was made for.

@@ -8,10 +8,8 @@ use tokio::io::AsyncReadExt;
 use crate::command::{Command, Output, ReadOnly};
 use crate::context::{Context, Observer};
 use crate::error::{During, Failure, Result};
-use crate::exec::{self, Running};
-use crate::target::{
-    Address, BoxRead, BoxStream, FileInfo, Host, Target, WriteOptions,
-};
+use crate::exec::{self, Invocation, Running};
+use crate::target::{Address, BoxRead, BoxStream, FileInfo, Host, Target, WriteOptions};
 
 /// The reading side of a host; from [`Observer::on`].
 pub struct HostView<'a> {
@@ -39,7 +37,7 @@ impl<'a> HostView<'a> {
     /// It could not be started, failed (the error names the command, the host, how it ended and
     /// the end of what it said), ran out of time, or was cancelled.
     pub async fn output(&self, command: &ReadOnly) -> Result<Output> {
-        exec::checked(self.cx, self.host, command.command()).await
+        Invocation::reading(self.cx, self.host, command).checked().await
     }
 
     /// Runs a command that changes nothing; however it ends is fine.
@@ -47,7 +45,7 @@ impl<'a> HostView<'a> {
     /// # Errors
     /// It could not be started, ran out of time, or was cancelled.
     pub async fn status(&self, command: &ReadOnly) -> Result<Output> {
-        exec::unchecked(self.cx, self.host, command.command()).await
+        Invocation::reading(self.cx, self.host, command).unchecked().await
     }
 
     /// The whole content of a file.
@@ -137,7 +135,7 @@ impl<'a> HostAccess<'a> {
     /// It could not be started, failed (the error names the command, the host, how it ended and
     /// the end of what it said), ran out of time, or was cancelled.
     pub async fn run(&self, command: &Command) -> Result<Output> {
-        exec::checked(self.view.cx, self.view.host, command).await
+        Invocation::changing(self.view.cx, self.view.host, command).checked().await
     }
 
     /// Runs a command; however it ends is fine.
@@ -145,7 +143,7 @@ impl<'a> HostAccess<'a> {
     /// # Errors
     /// It could not be started, ran out of time, or was cancelled.
     pub async fn run_unchecked(&self, command: &Command) -> Result<Output> {
-        exec::unchecked(self.view.cx, self.view.host, command).await
+        Invocation::changing(self.view.cx, self.view.host, command).unchecked().await
     }
 
     /// Starts a command and hands over its streams, for those who speak with it. Dropping the
@@ -154,7 +152,7 @@ impl<'a> HostAccess<'a> {
     /// # Errors
     /// It could not be started.
     pub async fn spawn(&self, command: &Command) -> Result<Running> {
-        exec::spawn(self.view.cx, self.view.host, command).await
+        Invocation::changing(self.view.cx, self.view.host, command).spawn().await
     }
 
     /// Writes a whole file atomically, keeping the mode and owner of a file that was there.

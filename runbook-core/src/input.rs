@@ -115,9 +115,9 @@ impl<T> Input<T> {
     {
         let source = match self.source {
             Source::Value(value) => Source::Value(f(&value)),
-            Source::Later(get) => {
-                Source::Later(Arc::new(move |outputs: &Outputs| get(outputs).map(|value| f(&value))))
-            }
+            Source::Later(get) => Source::Later(Arc::new(move |outputs: &Outputs| {
+                get(outputs).map(|value| f(&value))
+            })),
         };
         Input { deps: self.deps, source }
     }

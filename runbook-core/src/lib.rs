@@ -17,6 +17,9 @@ mod host;
 mod input;
 mod journal;
 mod lock;
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __macros;
 mod manual;
 mod notify;
 mod param;
@@ -28,6 +31,9 @@ mod secret;
 mod step;
 mod target;
 pub mod testing;
+
+/// Needed to implement [`Target`], [`Process`], [`Notifier`] and the journal traits.
+pub use async_trait::async_trait;
 
 pub use crate::catalog::{Args, Book, BookSpec, Built, Catalog};
 pub use crate::check::{Check, Level, Verdict};

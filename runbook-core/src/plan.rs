@@ -34,8 +34,10 @@ pub struct Plan(pub(crate) Arc<PlanInner>);
 pub(crate) struct PlanInner {
     pub(crate) outline: Arc<Outline>,
     pub(crate) units: Vec<Unit>,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) finally: Vec<Node>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) locks: Vec<Lock>,
+    pub(crate) nodes: Arc<[Node]>,
+    pub(crate) finally: Arc<[Node]>,
     pub(crate) notifiers: Vec<Arc<dyn Notifier>>,
 }
 
@@ -56,16 +58,20 @@ pub(crate) enum Work {
     Manual { manual: Box<dyn ErasedManual>, question: crate::event::Question },
 }
 
+/// A place in the plan: indices into its units, blocks and locks.
+#[derive(Clone, Copy)]
 pub(crate) enum Node {
     Unit(u32),
-    Block(Block),
-    Lock(Lock),
+    Block(u32),
+    Lock(u32),
 }
 
 pub(crate) struct Block {
     pub(crate) id: UnitId,
     pub(crate) kind: BlockWork,
-    pub(crate) children: Vec<Node>,
+    pub(crate) children: Arc<[Node]>,
+    /// The units in it, however deep: they are added one after the other.
+    pub(crate) units: std::ops::Range<u32>,
 }
 
 pub(crate) enum BlockWork {

@@ -240,7 +240,6 @@ macro_rules! adaptors {
 }
 pub(crate) use adaptors;
 
-
 /// What [`Runbook::step`](crate::Runbook::step) takes: a step, or a step with policies.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a step",

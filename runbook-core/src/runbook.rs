@@ -59,6 +59,8 @@ pub struct Runbook {
     doc: String,
     params: Vec<ParamGiven>,
     units: Vec<Unit>,
+    block_list: Vec<Block>,
+    locks: Vec<Lock>,
     /// For each unit, the blocks around it that may leave it out.
     optional: Vec<Arc<[u32]>>,
     ids: HashSet<UnitId>,
@@ -93,6 +95,8 @@ impl Runbook {
             doc: String::new(),
             params: Vec::new(),
             units: Vec::new(),
+            block_list: Vec::new(),
+            locks: Vec::new(),
             optional: Vec::new(),
             ids: HashSet::new(),
             frames: vec![Frame::default()],
@@ -186,7 +190,15 @@ impl Runbook {
         let policies = Policies { named: manual.named, ..Policies::default() };
         let object = Box::new(ManualObject { read: manual.read, kind: PhantomData });
         let work = Work::Manual { manual: object, question };
-        self.add(UnitKind::Manual, about, policies, Needs::default(), work, UndoKind::ReadOnly, None)
+        self.add(
+            UnitKind::Manual,
+            about,
+            policies,
+            Needs::default(),
+            work,
+            UndoKind::ReadOnly,
+            None,
+        )
     }
 
     /// Units that belong together, under a title.
@@ -234,12 +246,7 @@ impl Runbook {
 
     /// Remedies, tried in order until `check` passes; nothing is done if it passes at once. A
     /// remedy that fails is undone before the next is tried. If none helps, the run fails.
-    pub fn ladder(
-        &mut self,
-        title: &str,
-        check: impl Check,
-        fill: impl FnOnce(&mut Ladder<'_>),
-    ) {
+    pub fn ladder(&mut self, title: &str, check: impl Check, fill: impl FnOnce(&mut Ladder<'_>)) {
         let check: Arc<dyn ErasedCheck> = Arc::new(CheckObject(check));
         let about = check.about();
         let mut needs = Needs::default();
@@ -255,13 +262,14 @@ impl Runbook {
             chosen_wait = ladder.wait;
             chosen_escalation = ladder.escalate;
         });
-        let frame = self.frame();
-        if let Some(Node::Block(Block { kind: BlockWork::Ladder { wait, escalate, .. }, .. })) =
-            frame.nodes.last_mut()
+        if let Some(Node::Block(block)) = self.frame().nodes.last().copied()
+            && let Some(block) = self.block_list.get_mut(block as usize)
+            && let BlockWork::Ladder { wait, escalate, .. } = &mut block.kind
         {
             *wait = chosen_wait;
             escalate.clone_from(&chosen_escalation);
         }
+        let frame = self.frame();
         if let Some(OutlineNode::Block(BlockOutline {
             kind: BlockKind::Ladder { escalate, .. },
             ..
@@ -287,8 +295,10 @@ impl Runbook {
     pub fn lock(&mut self, lock: impl Into<Lock>) {
         let lock = lock.into();
         let outline = OutlineNode::Lock { resource: lock.resource.clone() };
+        let index = self.locks.len() as u32;
+        self.locks.push(lock);
         let frame = self.frame();
-        frame.nodes.push(Node::Lock(lock));
+        frame.nodes.push(Node::Lock(index));
         frame.outlines.push(outline);
     }
 
@@ -328,8 +338,10 @@ impl Runbook {
         Ok(Plan(Arc::new(PlanInner {
             outline: Arc::new(outline),
             units: self.units,
-            nodes: root.nodes,
-            finally,
+            blocks: self.block_list,
+            locks: self.locks,
+            nodes: root.nodes.into(),
+            finally: finally.into(),
             notifiers: self.notifiers,
         })))
     }
@@ -430,20 +442,25 @@ impl Runbook {
         let id = self.fresh_id(&slug(title));
         let outer = self.frame().optional.clone().unwrap_or_default();
         self.blocks += 1;
-        let around = if optional {
-            outer.iter().copied().chain([self.blocks]).collect()
-        } else {
-            outer
-        };
+        let around =
+            if optional { outer.iter().copied().chain([self.blocks]).collect() } else { outer };
         self.frames.push(Frame {
             path: id.to_string(),
             optional: Some(around),
             ..Frame::default()
         });
+        let first = self.units.len() as u32;
         let result = fill(self);
         let frame = self.frames.pop().unwrap_or_default();
+        let index = self.block_list.len() as u32;
+        self.block_list.push(Block {
+            id: id.clone(),
+            kind: work,
+            children: frame.nodes.into(),
+            units: first..self.units.len() as u32,
+        });
         let outer = self.frame();
-        outer.nodes.push(Node::Block(Block { id: id.clone(), kind: work, children: frame.nodes }));
+        outer.nodes.push(Node::Block(index));
         outer.outlines.push(OutlineNode::Block(BlockOutline {
             id,
             kind,
@@ -599,4 +616,3 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     }
     text
 }
-

@@ -191,7 +191,7 @@ pub(crate) mod private {
     };
     use crate::event::Json;
 
-    pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+    pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
     /// What the engine does with a `Step::Rollback`, whatever it is.
     pub trait Sealed<S: Step> {

@@ -3,7 +3,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -24,13 +25,15 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
     fn name(&self) -> &str;
 
     /// Starts a command. Its environment holds `RUNBOOK_UNIT=`[`Spawn::cookie`], by which
-    /// [`end_leftovers`](Self::end_leftovers) finds what a killed run left behind.
+    /// [`end_leftovers`](Self::end_leftovers) finds what a killed run left behind, and
+    /// `RUNBOOK_COMMAND=`[`Spawn::command`], by which [`Process::kill`] finds its tree.
     ///
     /// # Errors
     /// The program is not there, may not be run, or the connection is lost.
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>>;
 
-    /// Ends every process still running whose cookie is `cookie`; says which.
+    /// Ends every process still running whose cookie is `cookie` and that another process than
+    /// this one started (see [`Spawn::this_process`]); says which, by their command lines.
     ///
     /// # Errors
     /// They could not be found or ended.
@@ -115,22 +118,53 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Spawn {
-    /// `run:unit`; put into the environment as `RUNBOOK_UNIT`.
+    /// `run:unit`; put into the environment as [`RUNBOOK_UNIT`](Self::VARIABLE).
     pub cookie: String,
+    /// What no other command of any process carries; put into the environment as
+    /// [`RUNBOOK_COMMAND`](Self::COMMAND_VARIABLE), so that the end of one command never takes
+    /// along what an earlier command of the same unit left running on purpose.
+    pub command: String,
+    /// The command's author promised that it changes nothing.
+    pub read_only: bool,
 }
 
 impl Spawn {
     /// The environment variable that carries the cookie.
     pub const VARIABLE: &str = "RUNBOOK_UNIT";
+    /// The environment variable that tells one command from another.
+    pub const COMMAND_VARIABLE: &str = "RUNBOOK_COMMAND";
 
-    /// With this cookie.
+    /// With this cookie, for a command that may change something.
     #[must_use]
     pub fn new(cookie: impl Into<String>) -> Self {
-        Self { cookie: cookie.into() }
+        static COMMANDS: AtomicU64 = AtomicU64::new(0);
+        let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
+        let command = format!("{}.{number}", Self::this_process());
+        Self { cookie: cookie.into(), command, read_only: false }
+    }
+
+    /// For a command whose author promised that it changes nothing.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// What [`command`](Self::command) begins with in this process, and in no other:
+    /// [`end_leftovers`](Target::end_leftovers) leaves alone what carries it.
+    #[must_use]
+    pub fn this_process() -> &'static str {
+        static NONCE: OnceLock<String> = OnceLock::new();
+        NONCE.get_or_init(|| {
+            use std::hash::{BuildHasher, Hasher};
+            let noise = std::hash::RandomState::new().build_hasher().finish();
+            format!("{}.{noise:016x}", std::process::id())
+        })
     }
 }
 
-/// A command that was started. Dropping it ends its whole process tree at once.
+/// A command that was started. Dropping it ends its whole process tree at once, unless
+/// [`wait`](Self::wait) already saw its end: what it then left running, it left on purpose.
 #[async_trait]
 pub trait Process: Send {
     /// Its standard input, once; `None` unless the command's [`Stdin`](crate::Stdin) is `Piped`

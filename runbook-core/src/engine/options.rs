@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{Actor, Decision, ResumeMode, RunId};
+use crate::testing::Faults;
 
 /// How a run is run.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct RunOptions {
     pub grace: Duration,
     /// The run's id; by default a fresh one.
     pub run: Option<RunId>,
+    /// What is to go wrong, on purpose.
+    pub faults: Option<Faults>,
 }
 
 impl RunOptions {
@@ -42,6 +45,7 @@ impl RunOptions {
             undo: true,
             grace: Duration::from_secs(10),
             run: None,
+            faults: None,
         }
     }
 
@@ -63,6 +67,13 @@ impl RunOptions {
     #[must_use]
     pub fn unattended(mut self) -> Self {
         self.unattended = true;
+        self
+    }
+
+    /// Makes units fail, or run twice, on purpose.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
         self
     }
 

@@ -1,12 +1,13 @@
 //! [`RunState`]: the state of a run, a pure fold over its events. Events that can't follow are
 //! refused, whether an engine is about to write them or a journal is read.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap as HashMap;
 
 use super::unit_state::{Refused, Stage, UnitState};
 use crate::event::{
-    Event, EventKind, ResumeMode, RunFinished, RunStarted, Status, UnitId, Waiting,
+    BlockOutcome, Event, EventKind, ResumeMode, RunFinished, RunStarted, Status, UnitId, Waiting,
 };
 use crate::plan::{Outline, OutlineNode};
 
@@ -23,7 +24,8 @@ pub struct RunState {
     finished: Option<RunFinished>,
     waiting: Vec<Waiting>,
     units: HashMap<UnitId, UnitState>,
-    blocks: HashSet<UnitId>,
+    /// Blocks, and how they were left.
+    blocks: Blocks,
     /// Units in the order in which they were first started.
     order: Vec<UnitId>,
     /// Whether what was started is being undone; kept while the run is suspended.
@@ -31,6 +33,9 @@ pub struct RunState {
     resumes: u32,
     events: u64,
 }
+
+/// Blocks by their ids, with how they were left.
+type Blocks = HashMap<UnitId, Option<BlockOutcome>>;
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +140,12 @@ impl RunState {
         self.order.iter().filter(kept).cloned().collect()
     }
 
+    /// How a block was left, if it was.
+    #[must_use]
+    pub fn block(&self, id: &UnitId) -> Option<&BlockOutcome> {
+        self.blocks.get(id)?.as_ref()
+    }
+
     /// How many events there were.
     #[must_use]
     pub fn events(&self) -> u64 {
@@ -229,7 +240,7 @@ impl RunState {
                 self.known(unit)?;
             }
             // A ladder has a check of its own.
-            E::Checked { unit, .. } if !self.blocks.contains(unit) => {
+            E::Checked { unit, .. } if !self.blocks.contains_key(unit) => {
                 self.known(unit)?;
             }
             E::Answered { unit, by, answer } => {
@@ -245,10 +256,9 @@ impl RunState {
             E::UndoStarted { unit } => self.unit_mut(unit)?.undo(unit, resumes)?,
             E::Undone { unit } => self.unit_mut(unit)?.undone(unit, resumes)?,
             E::UndoFailed { unit, .. } => self.unit_mut(unit)?.undo_failed(unit, resumes)?,
-            E::BlockStarted { block } | E::BlockFinished { block, .. }
-                if !self.blocks.contains(block) =>
-            {
-                return Err(format!("the plan has no block `{block}`").into());
+            E::BlockStarted { block } => *self.block_mut(block)? = None,
+            E::BlockFinished { block, outcome } => {
+                *self.block_mut(block)? = Some(outcome.clone());
             }
             _ => {}
         }
@@ -338,6 +348,10 @@ impl RunState {
         self.units.get(id).ok_or_else(|| unknown(id))
     }
 
+    fn block_mut(&mut self, id: &UnitId) -> Result<&mut Option<BlockOutcome>, Refused> {
+        self.blocks.get_mut(id).ok_or_else(|| format!("the plan has no block `{id}`").into())
+    }
+
     fn unit_mut(&mut self, id: &UnitId) -> Result<&mut UnitState, Refused> {
         self.units.get_mut(id).ok_or_else(|| unknown(id))
     }
@@ -348,8 +362,9 @@ fn unknown(id: &UnitId) -> Refused {
 }
 
 /// The units and blocks of a plan, by their ids.
-fn named(plan: &Outline) -> Result<(HashMap<UnitId, UnitState>, HashSet<UnitId>), Refused> {
-    let (mut units, mut blocks) = (HashMap::new(), HashSet::new());
+fn named(plan: &Outline) -> Result<(HashMap<UnitId, UnitState>, Blocks), Refused> {
+    let (mut units, mut blocks) = (HashMap::default(), HashMap::default());
+    units.reserve(plan.nodes.len());
     let mut open: Vec<_> = plan.nodes.iter().map(|node| (node, false)).collect();
     open.extend(plan.finally.iter().map(|node| (node, true)));
     while let Some((node, in_finally)) = open.pop() {
@@ -360,7 +375,7 @@ fn named(plan: &Outline) -> Result<(HashMap<UnitId, UnitState>, HashSet<UnitId>)
             }
             OutlineNode::Block(block) => {
                 open.extend(block.children.iter().map(|node| (node, in_finally)));
-                (&block.id, blocks.insert(block.id.clone()))
+                (&block.id, blocks.insert(block.id.clone(), None).is_none())
             }
             OutlineNode::Lock { .. } => continue,
         };

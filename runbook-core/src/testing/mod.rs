@@ -1,5 +1,12 @@
-//! What tests of runbooks need: a scripted target and fault injection.
+//! What tests of runbooks need: a scripted target, surroundings for one step, and fault injection.
 
+mod crash;
 mod fake;
+mod faults;
+mod surroundings;
 
-pub use self::fake::FakeTarget;
+pub use self::crash::CrashStore;
+pub use self::fake::{Call, CommandCall, FakeTarget, IntoMatcher, Matcher, Reply, When, prefix};
+pub(crate) use self::faults::Fault;
+pub use self::faults::Faults;
+pub use self::surroundings::{Surroundings, context, observer};

@@ -1,0 +1,6 @@
+//! What a person and a program read about a runbook and its runs.
+
+mod fixture;
+mod hostile;
+mod runbooks;
+mod runs;

@@ -1,0 +1,183 @@
+//! [`Io`]: where the command line reads and writes, and what surrounds it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::style::Style;
+
+/// Where the command line reads and writes, and what surrounds it: [`Io::process`] for a binary,
+/// [`Io::captured`] for tests of one.
+pub struct Io {
+    pub(crate) input: Box<dyn BufRead + Send>,
+    pub(crate) out: Box<dyn Write + Send>,
+    pub(crate) err: Box<dyn Write + Send>,
+    pub(crate) surroundings: Surroundings,
+}
+
+/// What surrounds the command line.
+pub(crate) struct Surroundings {
+    vars: Option<BTreeMap<String, String>>,
+    /// The folder that relative paths and the default configuration file are in.
+    pub(crate) dir: PathBuf,
+    /// Somebody can answer a question.
+    pub(crate) answering: bool,
+    /// The output is a terminal.
+    pub(crate) terminal: bool,
+    /// Colours and symbols of the output.
+    pub(crate) style: Style,
+    /// Colours and symbols of the errors.
+    pub(crate) err_style: Style,
+    /// Input and output are the process's own, so that the terminal itself can be asked.
+    pub(crate) process: bool,
+}
+
+impl Io {
+    /// The process's own input, output, variables and folder.
+    #[must_use]
+    pub fn process() -> Self {
+        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let var = |name: &str| std::env::var(name).ok();
+        let terminal = stdout.is_terminal();
+        let dumb = var("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let surroundings = Surroundings {
+            vars: None,
+            dir: std::env::current_dir().unwrap_or_else(|_| ".".into()),
+            answering: stdin.is_terminal() && (terminal || stderr.is_terminal()),
+            // A dumb terminal can't redraw, so it gets what a pipe gets.
+            terminal: terminal && !dumb,
+            style: Style::detect(terminal, &var),
+            err_style: Style::detect(stderr.is_terminal(), &var),
+            process: true,
+        };
+        Self {
+            input: Box::new(BufReader::new(stdin)),
+            out: Box::new(stdout),
+            err: Box::new(stderr),
+            surroundings,
+        }
+    }
+
+    /// `input` to read from, memory to write to, no variables, and no terminal.
+    ///
+    /// ```
+    /// use runbook::Catalog;
+    /// use runbook::cli::{self, Exit, Io};
+    ///
+    /// let (io, captured) = Io::captured("");
+    /// let exit = cli::run(&Catalog::<()>::new("shop"), ["shop", "list"], io);
+    /// assert_eq!(exit, Exit::Succeeded);
+    /// assert!(captured.out().contains("no runbooks"));
+    /// ```
+    #[must_use]
+    pub fn captured(input: impl Into<String>) -> (Self, Captured) {
+        let captured = Captured::default();
+        let surroundings = Surroundings {
+            vars: Some(BTreeMap::new()),
+            dir: ".".into(),
+            answering: false,
+            terminal: false,
+            style: Style::PLAIN,
+            err_style: Style::PLAIN,
+            process: false,
+        };
+        let io = Self {
+            input: Box::new(std::io::Cursor::new(input.into().into_bytes())),
+            out: Box::new(Tap(Arc::clone(&captured.out))),
+            err: Box::new(Tap(Arc::clone(&captured.err))),
+            surroundings,
+        };
+        (io, captured)
+    }
+
+    /// Sets an environment variable, of a captured `Io` only.
+    #[must_use]
+    pub fn var(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        if let Some(vars) = &mut self.surroundings.vars {
+            vars.insert(name.into(), value.into());
+        }
+        self
+    }
+
+    /// The folder that relative paths and the default configuration file are in.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.surroundings.dir = dir.into();
+        self
+    }
+
+    /// Somebody answers questions at the input.
+    #[must_use]
+    pub fn answering(mut self) -> Self {
+        self.surroundings.answering = true;
+        self
+    }
+}
+
+impl std::fmt::Debug for Io {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Io").field("dir", &self.surroundings.dir).finish_non_exhaustive()
+    }
+}
+
+impl Surroundings {
+    /// An environment variable that is set and not empty.
+    pub(crate) fn var(&self, name: &str) -> Option<String> {
+        match &self.vars {
+            Some(vars) => vars.get(name).cloned(),
+            None => std::env::var(name).ok(),
+        }
+        .filter(|value| !value.is_empty())
+    }
+
+    /// Columns and rows of the terminal; a usual size if there is none.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        if self.process
+            && let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+            && size.ws_col > 0
+            && size.ws_row > 0
+        {
+            return (size.ws_col.into(), size.ws_row.into());
+        }
+        (100, 40)
+    }
+}
+
+/// What a captured command line wrote.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Captured {
+    /// What went to standard output so far.
+    #[must_use]
+    pub fn out(&self) -> String {
+        text_of(&self.out)
+    }
+
+    /// What went to standard error so far.
+    #[must_use]
+    pub fn err(&self) -> String {
+        text_of(&self.err)
+    }
+}
+
+fn text_of(buffer: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&buffer.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+struct Tap(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Tap {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

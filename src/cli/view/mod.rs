@@ -1,0 +1,12 @@
+//! The progress view: what is known of a run ([`ViewState`]), how that looks as text ([`frame`],
+//! [`settled`]), and how the run ended ([`summary`]). All of it is a function of events.
+
+mod frame;
+mod settled;
+mod state;
+mod summary;
+
+pub(crate) use self::frame::frame;
+pub(crate) use self::settled::settled;
+pub(crate) use self::state::{Kind, Node, Settled, State, ViewState};
+pub(crate) use self::summary::{Ending, check_summary, next_commands, question_commands, summary};

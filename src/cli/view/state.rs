@@ -1,0 +1,720 @@
+//! [`ViewState`]: what a view knows of a run, a fold over its events.
+
+use std::collections::{HashMap, VecDeque};
+
+use runbook_core::{
+    BlockKind, BlockOutcome, CheckRole, Event, EventKind, Level, LockHolder, Mode, OutlineNode,
+    Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp, UnitId,
+    UnitKind, UnitOutline, VerdictRecord, Waiting,
+};
+
+/// What a view knows of a run.
+#[derive(Debug, Default)]
+pub(crate) struct ViewState {
+    pub(crate) head: Option<RunStarted>,
+    /// When this process took it up: its start, or its resumption.
+    pub(crate) since: Option<Timestamp>,
+    /// Units and blocks, each before its children.
+    pub(crate) nodes: Vec<Node>,
+    index: HashMap<UnitId, usize>,
+    top: Vec<usize>,
+    pub(crate) finally: Vec<usize>,
+    pub(crate) phase: Phase,
+    /// Units that are still to be undone.
+    pub(crate) to_undo: Vec<usize>,
+    /// Questions that wait for an answer, oldest first.
+    pub(crate) questions: Vec<(usize, Question)>,
+    pub(crate) locks_wanted: Vec<(String, LockHolder)>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) end: Option<RunFinished>,
+    pub(crate) last: Option<Timestamp>,
+    /// Show every line of output.
+    pub(crate) verbose: bool,
+    settled: Vec<Settled>,
+    finally_shown: bool,
+}
+
+/// Which way a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Forward,
+    /// Asked to end.
+    Cancelling,
+    Back,
+    Over,
+}
+
+/// A unit or a block.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: UnitId,
+    pub(crate) title: String,
+    pub(crate) kind: Kind,
+    pub(crate) parent: Option<usize>,
+    pub(crate) depth: usize,
+    pub(crate) children: Vec<usize>,
+    pub(crate) state: State,
+    /// When its turn came.
+    pub(crate) began: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) started: bool,
+    /// The latest lines of output.
+    pub(crate) tail: VecDeque<String>,
+    pub(crate) progress: Option<(u64, Option<u64>)>,
+    /// The latest verdict that says something about it.
+    pub(crate) verdict: Option<VerdictRecord>,
+    pub(crate) problem: Option<Problem>,
+    /// The attempt that failed last, and why.
+    pub(crate) retrying: Option<(u32, Problem)>,
+    pub(crate) answered: Option<String>,
+    printed: bool,
+    /// The end of a block was handed out as well.
+    closed: bool,
+    /// It did its work; what verifies it may still be looking.
+    pub(crate) finished: bool,
+    verified: usize,
+    /// Of a block: an engine went in.
+    entered: bool,
+    /// Of a step in a plan: whether what it brings about is already so.
+    pub(crate) satisfied: Option<bool>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Unit(Box<UnitOutline>),
+    Block(BlockKind),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum State {
+    Pending,
+    /// Its turn has come.
+    Active,
+    Done,
+    Skipped(SkipReason),
+    Failed,
+    /// A block that failed and was undone while the run went on.
+    Isolated,
+    Undoing,
+    Undone,
+    UndoFailed,
+}
+
+/// Something that will not change any more and can scroll away.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    Head,
+    Unit(usize),
+    Header(usize),
+    /// A block that was left out or isolated.
+    Block(usize),
+    Rollback {
+        cause: String,
+    },
+    Undone(usize),
+    FinallyHeader,
+    Resumed {
+        by: String,
+        back: bool,
+        done: usize,
+    },
+    Cancel {
+        by: String,
+    },
+    LockWaiting {
+        resource: String,
+        holder: LockHolder,
+    },
+    LockLost {
+        resource: String,
+        why: String,
+    },
+    Leftovers {
+        unit: usize,
+        host: String,
+        processes: Vec<String>,
+    },
+    NotNotified {
+        to: String,
+        problem: Problem,
+    },
+    Decided {
+        unit: usize,
+        by: String,
+        what: String,
+    },
+    Output {
+        unit: usize,
+        line: String,
+    },
+}
+
+/// So many lines of output are kept of each unit, to be shown if it fails.
+const TAIL: usize = 10;
+
+impl ViewState {
+    pub(crate) fn new(verbose: bool) -> Self {
+        Self { verbose, ..Self::default() }
+    }
+
+    /// The state after `events` of an earlier process of the run. What they settled is not shown
+    /// again.
+    pub(crate) fn replay<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+        for event in events {
+            self.apply(event);
+        }
+        self.settled.clear();
+        self.questions.clear();
+        self.locks_wanted.clear();
+    }
+
+    /// What has settled since it was last asked.
+    pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// What is known of the run's mode; a run until then.
+    pub(crate) fn mode(&self) -> Mode {
+        self.head.as_ref().map_or(Mode::Run, |head| head.mode)
+    }
+
+    pub(crate) fn top(&self) -> &[usize] {
+        &self.top
+    }
+
+    pub(crate) fn node(&self, id: &UnitId) -> Option<&Node> {
+        self.index.get(id).map(|at| &self.nodes[*at])
+    }
+
+    pub(crate) fn units(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| matches!(node.kind, Kind::Unit(_)))
+    }
+
+    /// The children of a block, or the nodes of the run itself.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = usize> {
+        let finally: &[usize] = if self.finally_is_due() { &self.finally } else { &[] };
+        self.top.iter().chain(finally).copied()
+    }
+
+    /// Takes the next event.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        let at = event.at;
+        self.last = Some(at);
+        self.note(event);
+        if matches!(self.phase, Phase::Forward | Phase::Cancelling | Phase::Back) {
+            self.activate(at);
+            self.settle();
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        use EventKind as E;
+        let at = event.at;
+        match &event.event {
+            E::RunStarted(start) if self.head.is_none() => self.begin(start, at),
+            E::RunResumed { by, mode } => self.resume(by.name.clone(), *mode, at),
+            E::CancelRequested { by } => {
+                if self.phase == Phase::Forward {
+                    self.phase = Phase::Cancelling;
+                }
+                self.settled.push(Settled::Cancel { by: by.clone() });
+            }
+            E::RollbackStarted { cause, units } => {
+                self.settle_all();
+                self.phase = Phase::Back;
+                self.questions.clear();
+                self.to_undo = units.iter().filter_map(|id| self.at(id)).collect();
+                self.settled.push(Settled::Rollback { cause: cause.clone() });
+            }
+            E::Suspended { waiting } => {
+                self.settle_all();
+                self.phase = Phase::Over;
+                self.waiting.clone_from(waiting);
+            }
+            E::RunFinished(end) => {
+                self.settle_all();
+                self.phase = Phase::Over;
+                self.end = Some((**end).clone());
+            }
+            E::LockWaiting { resource, holder } => {
+                self.locks_wanted.retain(|(known, _)| known != resource);
+                self.locks_wanted.push((resource.clone(), holder.clone()));
+                self.settled.push(Settled::LockWaiting {
+                    resource: resource.clone(),
+                    holder: holder.clone(),
+                });
+            }
+            E::LockAcquired { resource } => {
+                self.locks_wanted.retain(|(known, _)| known != resource);
+            }
+            E::LockLost { resource, why } => self
+                .settled
+                .push(Settled::LockLost { resource: resource.clone(), why: why.clone() }),
+            E::Notified { to, problem: Some(problem) } => {
+                self.settled.push(Settled::NotNotified { to: to.clone(), problem: problem.clone() })
+            }
+            E::BlockStarted { block } => self.change(block, |node| {
+                node.state = State::Active;
+                node.entered = true;
+                node.began.get_or_insert(at);
+            }),
+            E::BlockFinished { block, outcome } => self.change(block, |node| {
+                node.ended = Some(at);
+                node.state = match outcome {
+                    BlockOutcome::Succeeded => State::Done,
+                    BlockOutcome::Skipped => State::Skipped(match node.kind {
+                        Kind::Block(BlockKind::When { .. }) => SkipReason::Condition,
+                        _ => SkipReason::NotNeeded,
+                    }),
+                    BlockOutcome::Failed => State::Failed,
+                    BlockOutcome::Isolated { problem } => {
+                        node.problem = Some(problem.clone());
+                        State::Isolated
+                    }
+                };
+            }),
+            other => self.note_unit(other, at),
+        }
+    }
+
+    fn note_unit(&mut self, event: &EventKind, at: Timestamp) {
+        use EventKind as E;
+        let Some(unit) = event.unit().and_then(|id| self.at(id)) else { return };
+        // A resumed run may be inside blocks that it does not enter again.
+        let mut up = self.nodes[unit].parent.filter(|_| !matches!(event, E::Skipped { .. }));
+        while let Some(parent) = up {
+            if self.nodes[parent].state == State::Pending {
+                self.nodes[parent].state = State::Active;
+            }
+            up = self.nodes[parent].parent;
+        }
+        let mode = self.mode();
+        let node = &mut self.nodes[unit];
+        let end = |node: &mut Node, state: State| {
+            node.state = state;
+            node.ended = Some(at);
+        };
+        match event {
+            E::Skipped { why, .. } => {
+                end(node, State::Skipped(why.clone()));
+                self.skip_blocks_around(unit, why);
+            }
+            E::Asked { question, .. } => self.questions.push((unit, question.clone())),
+            E::Answered { by, answer, .. } => {
+                let said = match answer {
+                    runbook_core::Answer::Yes => "yes".to_owned(),
+                    runbook_core::Answer::No => "no".to_owned(),
+                    runbook_core::Answer::Value(value) => value.clone(),
+                };
+                node.answered = Some(format!("{said}, says {by}"));
+                self.questions.retain(|(asking, _)| *asking != unit);
+            }
+            E::Started { .. } => {
+                node.state = State::Active;
+                node.started = true;
+                node.began = Some(at);
+                node.verified = 0;
+            }
+            E::Retrying { attempt, problem, .. } => {
+                node.retrying = Some((*attempt, problem.clone()));
+            }
+            E::Checked { role: CheckRole::Ladder, verdict, .. } => {
+                // It is about the ladder, and named after the first unit in it.
+                let mut up = Some(unit);
+                while let Some(at) = up {
+                    if matches!(self.nodes[at].kind, Kind::Block(BlockKind::Ladder { .. })) {
+                        self.nodes[at].verdict = Some(verdict.clone());
+                        break;
+                    }
+                    up = self.nodes[at].parent;
+                }
+            }
+            E::Checked { role, verdict, .. } => {
+                // A requirement that holds says nothing about the unit itself.
+                if *role != CheckRole::Requires || verdict.level != Level::Pass {
+                    node.verdict = Some(verdict.clone());
+                }
+                if node.state == State::Pending && mode == Mode::Run {
+                    node.state = State::Active;
+                    node.began.get_or_insert(at);
+                }
+                if *role == CheckRole::Verify && verdict.level != Level::Fail {
+                    node.verified += 1;
+                    if node.finished && node.verified >= node.to_verify() {
+                        end(node, State::Done);
+                    }
+                }
+            }
+            E::Finished { .. } => {
+                node.finished = true;
+                if node.to_verify() == 0 {
+                    end(node, State::Done);
+                }
+                self.questions.retain(|(asking, _)| *asking != unit);
+            }
+            E::Failed { problem, .. } => {
+                end(node, State::Failed);
+                node.problem = Some(problem.clone());
+                self.questions.retain(|(asking, _)| *asking != unit);
+            }
+            E::UndoStarted { .. } => {
+                node.state = State::Undoing;
+                node.began = Some(at);
+                node.ended = None;
+                node.tail.clear();
+                node.progress = None;
+            }
+            E::Undone { .. } => {
+                end(node, State::Undone);
+                self.undo_settled(unit);
+            }
+            E::UndoFailed { problem, .. } => {
+                end(node, State::UndoFailed);
+                node.problem = Some(problem.clone());
+                self.undo_settled(unit);
+            }
+            E::Decided { by, decision, .. } => self.settled.push(Settled::Decided {
+                unit,
+                by: by.clone(),
+                what: format!("{decision:?}").to_lowercase(),
+            }),
+            E::LeftoversEnded { host, processes, .. } => self.settled.push(Settled::Leftovers {
+                unit,
+                host: host.clone(),
+                processes: processes.clone(),
+            }),
+            E::Output { line, .. } => {
+                let line = super::super::text::clean(line).trim_end().to_owned();
+                if line.is_empty() {
+                    return;
+                }
+                if self.verbose {
+                    self.settled.push(Settled::Output { unit, line: line.clone() });
+                }
+                let node = &mut self.nodes[unit];
+                node.tail.push_back(line);
+                if node.tail.len() > TAIL {
+                    node.tail.pop_front();
+                }
+            }
+            E::Progress { done, total, .. } => node.progress = Some((*done, *total)),
+            E::Previewed { satisfied, .. } => node.satisfied = *satisfied,
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, start: &RunStarted, at: Timestamp) {
+        self.since = Some(at);
+        self.top = start.plan.nodes.iter().filter_map(|n| self.add(n, None, 0)).collect();
+        self.finally = start.plan.finally.iter().filter_map(|n| self.add(n, None, 0)).collect();
+        self.head = Some(start.clone());
+        self.settled.push(Settled::Head);
+    }
+
+    fn add(&mut self, outline: &OutlineNode, parent: Option<usize>, depth: usize) -> Option<usize> {
+        let (id, title, kind, inner): (_, _, _, &[OutlineNode]) = match outline {
+            OutlineNode::Unit(unit) => {
+                (&unit.id, &unit.title, Kind::Unit(Box::new(unit.clone())), &[])
+            }
+            OutlineNode::Block(block) => {
+                (&block.id, &block.title, Kind::Block(block.kind.clone()), &block.children)
+            }
+            OutlineNode::Lock { .. } => return None,
+        };
+        let at = self.nodes.len();
+        self.nodes.push(Node {
+            id: id.clone(),
+            title: title.clone(),
+            kind,
+            parent,
+            depth,
+            children: Vec::new(),
+            state: State::Pending,
+            began: None,
+            ended: None,
+            started: false,
+            tail: VecDeque::new(),
+            progress: None,
+            verdict: None,
+            problem: None,
+            retrying: None,
+            answered: None,
+            printed: false,
+            closed: false,
+            finished: false,
+            verified: 0,
+            entered: false,
+            satisfied: None,
+        });
+        self.index.insert(id.clone(), at);
+        let children = inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        self.nodes[at].children = children;
+        Some(at)
+    }
+
+    /// Takes up a run whose events so far are known: what failed or was interrupted is open again.
+    fn resume(&mut self, by: String, mode: ResumeMode, at: Timestamp) {
+        let back = mode == ResumeMode::Rollback || self.phase == Phase::Back;
+        let done = self.units().filter(|node| node.state == State::Done).count();
+        for node in &mut self.nodes {
+            node.printed = node.is_over() && node.state != State::Failed;
+            if matches!(node.state, State::Failed | State::Active) && !back {
+                node.state = State::Pending;
+                node.began = None;
+                node.ended = None;
+                node.problem = None;
+            }
+        }
+        self.phase = Phase::Forward;
+        self.end = None;
+        self.waiting.clear();
+        self.since = Some(at);
+        self.settled.push(Settled::Head);
+        self.settled.push(Settled::Resumed { by, back, done });
+    }
+
+    fn at(&self, id: &UnitId) -> Option<usize> {
+        self.index.get(id).copied()
+    }
+
+    fn change(&mut self, id: &UnitId, change: impl FnOnce(&mut Node)) {
+        if let Some(at) = self.at(id) {
+            change(&mut self.nodes[at]);
+        }
+    }
+
+    /// A block that was never entered and whose units are all left out is left out.
+    fn skip_blocks_around(&mut self, unit: usize, why: &SkipReason) {
+        if !matches!(why, SkipReason::Condition | SkipReason::NotNeeded) {
+            return;
+        }
+        let mut up = self.nodes[unit].parent;
+        while let Some(parent) = up {
+            let block = &self.nodes[parent];
+            let all = block
+                .children
+                .iter()
+                .all(|child| matches!(self.nodes[*child].state, State::Skipped(_)));
+            if !all || block.entered {
+                break;
+            }
+            self.nodes[parent].state = State::Skipped(why.clone());
+            up = self.nodes[parent].parent;
+        }
+    }
+
+    fn undo_settled(&mut self, unit: usize) {
+        self.to_undo.retain(|waiting| *waiting != unit);
+        // A unit of a branch that is undone while the run goes on is shown with its branch.
+        if self.nodes[unit].printed || self.phase == Phase::Back {
+            self.nodes[unit].printed = true;
+            self.settled.push(Settled::Undone(unit));
+        }
+    }
+
+    /// Whether what is done come what may is next: all else is over, failed, or undone.
+    fn finally_is_due(&self) -> bool {
+        match self.phase {
+            Phase::Back => self.to_undo.is_empty(),
+            Phase::Over => false,
+            _ => {
+                let failed = |at: &usize| self.nodes[*at].state == State::Failed;
+                self.top.iter().any(failed) || self.top.iter().all(|at| self.nodes[*at].is_over())
+            }
+        }
+    }
+
+    /// Engines do not say when a check, or a step that is not started yet, has its turn; in a
+    /// sequence that follows from what is over.
+    fn activate(&mut self, at: Timestamp) {
+        if self.head.as_ref().is_none_or(|head| head.mode != Mode::Run) {
+            return;
+        }
+        if self.phase == Phase::Forward {
+            self.activate_next(self.top.clone(), at);
+        }
+        if self.finally_is_due() {
+            self.activate_next(self.finally.clone(), at);
+        }
+    }
+
+    fn activate_next(&mut self, nodes: Vec<usize>, at: Timestamp) {
+        for child in nodes {
+            let node = &mut self.nodes[child];
+            if node.is_over() && !matches!(node.state, State::Failed) {
+                continue;
+            }
+            if matches!(node.kind, Kind::Unit(_)) {
+                if node.state == State::Pending {
+                    node.state = State::Active;
+                    node.began.get_or_insert(at);
+                }
+            } else if node.state == State::Active {
+                let children = node.children.clone();
+                if node.is_concurrent() {
+                    for child in children {
+                        self.activate_next(vec![child], at);
+                    }
+                } else {
+                    self.activate_next(children, at);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Hands out what is over, in an order that reads well: a sequence from its beginning, the
+    /// branches of a concurrent block each as a whole.
+    fn settle(&mut self) {
+        match self.head.as_ref().map(|head| head.mode) {
+            Some(Mode::Run) => {}
+            // Only checks are made, in order.
+            Some(Mode::Check) => {
+                for at in 0..self.nodes.len() {
+                    if matches!(self.nodes[at].kind, Kind::Unit(_)) {
+                        self.settle_node(at);
+                    }
+                }
+                return;
+            }
+            // A plan is shown as a whole.
+            Some(Mode::Plan) | None => return,
+        }
+        if self.phase != Phase::Back {
+            for node in self.top.clone() {
+                if !self.settle_node(node) {
+                    break;
+                }
+            }
+        }
+        if self.finally_is_due() {
+            for node in self.finally.clone() {
+                if !self.settle_node(node) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether the node is over and handed out.
+    fn settle_node(&mut self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        if matches!(node.kind, Kind::Unit(_)) {
+            let over = node.is_over();
+            // Units of a block that is left out say nothing: the block does.
+            let quiet = node.parent.is_some()
+                && matches!(
+                    node.state,
+                    State::Skipped(SkipReason::Condition | SkipReason::NotNeeded)
+                );
+            if over && !quiet {
+                self.hand_out(at, Settled::Unit(at));
+            }
+            return over;
+        }
+        let (over, concurrent) = (node.is_over(), node.is_concurrent());
+        if over && matches!(node.state, State::Skipped(_)) {
+            self.hand_out(at, Settled::Block(at));
+            return true;
+        }
+        for child in node.children.clone() {
+            let inner = &self.nodes[child];
+            // Lines of branches that run at the same time must not be mixed.
+            let whole = !concurrent || matches!(inner.kind, Kind::Unit(_)) || inner.is_over();
+            if !(whole && self.settle_node(child)) && !concurrent && !over {
+                break;
+            }
+        }
+        let node = &self.nodes[at];
+        let ladder = matches!(node.kind, Kind::Block(BlockKind::Ladder { .. }));
+        let tells = node.state == State::Isolated || (ladder && node.state == State::Done);
+        if over && tells && !node.closed {
+            self.nodes[at].closed = true;
+            self.nodes[at].printed = true;
+            self.hand_out_headers(at);
+            self.settled.push(Settled::Block(at));
+        }
+        over
+    }
+
+    /// Hands out all that is over: the run turns back or ends.
+    fn settle_all(&mut self) {
+        if self.phase == Phase::Back || self.head.as_ref().is_none_or(|h| h.mode != Mode::Run) {
+            return;
+        }
+        for at in 0..self.nodes.len() {
+            if matches!(self.nodes[at].kind, Kind::Unit(_)) {
+                self.settle_node(at);
+            }
+        }
+    }
+
+    fn hand_out(&mut self, at: usize, what: Settled) {
+        if std::mem::replace(&mut self.nodes[at].printed, true) {
+            return;
+        }
+        self.hand_out_headers(at);
+        self.settled.push(what);
+    }
+
+    /// The headers of the blocks around a node, those that have not been handed out.
+    fn hand_out_headers(&mut self, at: usize) {
+        if !self.finally_shown && self.finally.iter().any(|top| self.is_within(at, *top)) {
+            self.finally_shown = true;
+            self.settled.push(Settled::FinallyHeader);
+        }
+        let mut blocks = Vec::new();
+        let mut up = self.nodes[at].parent;
+        while let Some(parent) = up {
+            if !std::mem::replace(&mut self.nodes[parent].printed, true) {
+                blocks.push(Settled::Header(parent));
+            }
+            up = self.nodes[parent].parent;
+        }
+        self.settled.extend(blocks.into_iter().rev());
+    }
+
+    fn is_within(&self, mut at: usize, top: usize) -> bool {
+        loop {
+            if at == top {
+                return true;
+            }
+            match self.nodes[at].parent {
+                Some(parent) => at = parent,
+                None => return false,
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Whether nothing more comes of it, unless it is undone.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.state, State::Pending | State::Active | State::Undoing)
+    }
+
+    pub(crate) fn is_printed(&self) -> bool {
+        self.printed
+    }
+
+    pub(crate) fn is_concurrent(&self) -> bool {
+        matches!(self.kind, Kind::Block(BlockKind::Parallel | BlockKind::Each(_)))
+    }
+
+    pub(crate) fn unit(&self) -> Option<&UnitOutline> {
+        match &self.kind {
+            Kind::Unit(unit) => Some(unit),
+            Kind::Block(_) => None,
+        }
+    }
+
+    /// So many checks must pass after it.
+    fn to_verify(&self) -> usize {
+        self.unit().map_or(0, |unit| unit.verify.len())
+    }
+
+    pub(crate) fn is_step(&self) -> bool {
+        self.unit().is_some_and(|unit| unit.kind == UnitKind::Step)
+    }
+}
