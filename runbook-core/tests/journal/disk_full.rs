@@ -103,7 +103,7 @@ impl<'a> SmallDisk<'a> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"]).arg(at);
         let mounted = is_root() && mount.status().is_ok_and(|status| status.success());
-        mounted.then_some(Self(at))
+        mounted.then(|| Self(at))
     }
 }
 
