@@ -263,6 +263,20 @@ impl Timeline {
         if let Some(text) = self.what_happened(summary) {
             say("What happened", text);
         }
+        // A run that only looks goes on after what does not pass.
+        let looks = self.mode() != Mode::Run && self.is_over();
+        for unit in
+            self.units.iter().filter(|unit| looks && summary.unit.as_ref() != Some(&unit.id))
+        {
+            if let Some(problem) = &unit.problem {
+                let how = words::failed(unit.kind, problem.kind);
+                let text = words::said(unit, &problem.message);
+                say("And", format!("{} {how}: {text}", self.name(unit)));
+            } else if let Some(look) = words::refused(unit) {
+                let name = self.name(unit);
+                say("And", format!("{name} could not start: {}: {}", look.title, look.why));
+            }
+        }
         for wait in &self.waiting {
             let name = self.name_of(&wait.unit);
             say("Waits for", format!("{name} asks: {}", wait.question.text));
