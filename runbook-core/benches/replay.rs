@@ -1,6 +1,6 @@
 //! Reading a journal of 100,000 lines: every hash, every event, the state of the run. The limit is
 //! reading the same bytes and hashing them.
-#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::time::Instant;
 

@@ -497,13 +497,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         Ok(Exit::Succeeded)
     }
 
-    fn approve(
-        &self,
-        words: &str,
-        unit: &str,
-        reply: Reply,
-        io: &mut Io,
-    ) -> Result<Exit, Error> {
+    fn approve(&self, words: &str, unit: &str, reply: Reply, io: &mut Io) -> Result<Exit, Error> {
         let store = self.store(&io.surroundings)?;
         let (run, events) = self.read(&*store, words)?;
         let state = fold(&events)?;
@@ -542,9 +536,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let open: Vec<String> = state
             .waiting()
             .iter()
-            .filter(|waiting| {
-                state.unit(&waiting.unit).is_none_or(|unit| unit.answer.is_none())
-            })
+            .filter(|waiting| state.unit(&waiting.unit).is_none_or(|unit| unit.answer.is_none()))
             .flat_map(|waiting| view::question_commands(run.as_str(), waiting))
             .collect();
         let next = if open.is_empty() { vec![format!("resume {run}")] } else { open };
@@ -613,8 +605,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
 }
 
 fn fold(events: &[Arc<Event>]) -> Result<RunState, Error> {
-    RunState::fold(events)
-        .map_err(|error| Error::from(runbook_core::JournalError::from(error)))
+    RunState::fold(events).map_err(|error| Error::from(runbook_core::JournalError::from(error)))
 }
 
 /// Does something short, on this thread.
@@ -677,4 +668,3 @@ impl Io {
         }
     }
 }
-

@@ -125,9 +125,10 @@ impl Page<'_> {
         }
         let mut limits = Vec::new();
         limits.extend(unit.attempts.map(|attempts| format!("up to {attempts} attempts")));
-        limits.extend(unit.timeout_ms.map(|millis| {
-            format!("at most {}", text::running(Duration::from_millis(millis)))
-        }));
+        limits.extend(
+            unit.timeout_ms
+                .map(|millis| format!("at most {}", text::running(Duration::from_millis(millis)))),
+        );
         self.detail(number, "limits", &limits.join(", "));
         if let Some(why) = &unit.irreversible_because {
             self.detail(number, "can't be undone", why);
@@ -253,17 +254,15 @@ impl Page<'_> {
         fact(count(&|node| kind(node) == Some(UnitKind::Manual)), "by hand", "by hand", None);
         let satisfied = |node: &Node| node.satisfied == Some(true);
         fact(count(&satisfied), "already so", "already so", None);
-        let asks = |node: &Node| {
-            node.is_step() && node.unit().is_some_and(|unit| unit.question.is_some())
-        };
+        let asks =
+            |node: &Node| node.is_step() && node.unit().is_some_and(|unit| unit.question.is_some());
         fact(count(&asks), "asks for approval", "ask for approval", Some(Color::Yellow));
         let stays =
             |node: &Node| node.unit().is_some_and(|unit| unit.undo == UndoKind::Irreversible);
         fact(count(&stays), "can't be undone", "can't be undone", Some(Color::Yellow));
         let failed = |node: &Node| {
             node.state == State::Failed
-                || (node.is_step()
-                    && node.verdict.as_ref().is_some_and(|v| v.level == Level::Fail))
+                || (node.is_step() && node.verdict.as_ref().is_some_and(|v| v.level == Level::Fail))
         };
         let failed = count(&failed);
         fact(failed, "check failed", "checks failed", Some(Color::Red));

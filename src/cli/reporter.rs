@@ -94,7 +94,8 @@ impl<'a> Reporter<'a> {
         let (columns, _) = self.surroundings.size();
         let node = &self.view.nodes[unit];
         let room = columns.saturating_sub(3).max(30);
-        let mut page = format!("{} {}\n", style.mark(Mark::Asks), style.bold(&style.text(&node.title)));
+        let mut page =
+            format!("{} {}\n", style.mark(Mark::Asks), style.bold(&style.text(&node.title)));
         let mut add = |said: &str, dim: bool| {
             for line in text::wrap(&style.text_lines(said), room) {
                 let line = if dim { style.dim(&line) } else { line };
@@ -180,18 +181,21 @@ impl<'a> Reporter<'a> {
                     .iter()
                     .map(|words| (self.command)(words))
                     .collect();
-                json_line(out, &LastLine {
-                    at: Timestamp::now(),
-                    outcome: JsonOutcome {
-                        run,
-                        status: outcome.status,
-                        exit_code: code,
-                        checks_failed: outcome.checks_failed,
-                        finished: outcome.finished.as_ref(),
-                        waiting: &self.view.waiting,
-                        next,
+                json_line(
+                    out,
+                    &LastLine {
+                        at: Timestamp::now(),
+                        outcome: JsonOutcome {
+                            run,
+                            status: outcome.status,
+                            exit_code: code,
+                            checks_failed: outcome.checks_failed,
+                            finished: outcome.finished.as_ref(),
+                            waiting: &self.view.waiting,
+                            next,
+                        },
                     },
-                });
+                );
             }
         }
     }

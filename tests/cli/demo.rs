@@ -84,13 +84,14 @@ impl Book<Shop> for Deploy {
         let backup = b.step(Write::new(&env.root, "backup", "dump of the shop").says(3));
         b.group("Switch the release", |b| {
             b.step(Write::new(&env.root, "release", backup.map(move |_| release.clone())));
-            b.step(
-                Write::new(&env.root, "current", "new").confirm("Switch the customers over?"),
-            );
+            b.step(Write::new(&env.root, "current", "new").confirm("Switch the customers over?"));
         });
         b.step(Write::new(&env.root, "keep", keep.to_string()));
         if announce {
-            b.irreversible(Announce(env.root.clone()), "an announcement can be corrected by another");
+            b.irreversible(
+                Announce(env.root.clone()),
+                "an announcement can be corrected by another",
+            );
         }
         b.finally(|b| {
             b.step(Write::new(&env.root, "log", "deployed"));

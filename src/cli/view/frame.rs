@@ -121,7 +121,8 @@ impl View<'_> {
 
     /// A unit at work: its time, what it says of itself, and its last line of output.
     fn active(&self, node: &Node, lines: &mut Vec<Line>) {
-        let asks = self.state.questions.iter().any(|(unit, _)| self.state.nodes[*unit].id == node.id);
+        let asks =
+            self.state.questions.iter().any(|(unit, _)| self.state.nodes[*unit].id == node.id);
         let mark = match node.state {
             _ if asks => Mark::Asks,
             State::Undoing => Mark::Undone,

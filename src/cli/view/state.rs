@@ -109,17 +109,45 @@ pub(crate) enum Settled {
     Header(usize),
     /// A block that was left out or isolated.
     Block(usize),
-    Rollback { cause: String },
+    Rollback {
+        cause: String,
+    },
     Undone(usize),
     FinallyHeader,
-    Resumed { by: String, back: bool, done: usize },
-    Cancel { by: String },
-    LockWaiting { resource: String, holder: LockHolder },
-    LockLost { resource: String, why: String },
-    Leftovers { unit: usize, host: String, processes: Vec<String> },
-    NotNotified { to: String, problem: Problem },
-    Decided { unit: usize, by: String, what: String },
-    Output { unit: usize, line: String },
+    Resumed {
+        by: String,
+        back: bool,
+        done: usize,
+    },
+    Cancel {
+        by: String,
+    },
+    LockWaiting {
+        resource: String,
+        holder: LockHolder,
+    },
+    LockLost {
+        resource: String,
+        why: String,
+    },
+    Leftovers {
+        unit: usize,
+        host: String,
+        processes: Vec<String>,
+    },
+    NotNotified {
+        to: String,
+        problem: Problem,
+    },
+    Decided {
+        unit: usize,
+        by: String,
+        what: String,
+    },
+    Output {
+        unit: usize,
+        line: String,
+    },
 }
 
 /// So many lines of output are kept of each unit, to be shown if it fails.
@@ -223,9 +251,9 @@ impl ViewState {
             E::LockLost { resource, why } => self
                 .settled
                 .push(Settled::LockLost { resource: resource.clone(), why: why.clone() }),
-            E::Notified { to, problem: Some(problem) } => self
-                .settled
-                .push(Settled::NotNotified { to: to.clone(), problem: problem.clone() }),
+            E::Notified { to, problem: Some(problem) } => {
+                self.settled.push(Settled::NotNotified { to: to.clone(), problem: problem.clone() })
+            }
             E::BlockStarted { block } => self.change(block, |node| {
                 node.state = State::Active;
                 node.entered = true;

@@ -119,9 +119,9 @@ impl Page<'_> {
         fact(units(&|node| node.state == State::Done && node.is_step()), "done");
         let checked = |node: &Node| {
             node.state == State::Done
-                && node.unit().is_some_and(|unit| {
-                    !matches!(unit.kind, UnitKind::Step | UnitKind::Manual)
-                })
+                && node
+                    .unit()
+                    .is_some_and(|unit| !matches!(unit.kind, UnitKind::Step | UnitKind::Manual))
         };
         fact(units(&checked), "checked");
         let by_hand = |node: &Node| {
@@ -130,16 +130,11 @@ impl Page<'_> {
         };
         fact(units(&by_hand), "by hand");
         fact(units(&|node| node.state == State::Skipped(SkipReason::Satisfied)), "already so");
-        let left_out = |node: &Node| {
-            matches!(&node.state, State::Skipped(why) if *why != SkipReason::Satisfied)
-        };
+        let left_out = |node: &Node| matches!(&node.state, State::Skipped(why) if *why != SkipReason::Satisfied);
         fact(units(&left_out), "left out");
         fact(units(&|node| node.state == State::Undone), "undone");
         fact(units(&|node| node.state == State::Failed), "failed");
-        fact(
-            units(&|node| matches!(node.state, State::Pending | State::Active)),
-            "not reached",
-        );
+        fact(units(&|node| matches!(node.state, State::Pending | State::Active)), "not reached");
         let lines = self.wrapped(&facts.join(dot));
         self.part("units", lines);
 
@@ -164,11 +159,12 @@ impl Page<'_> {
             Some(problem) => format!("{}: {}", node.title, problem.message),
             None => node.title.clone(),
         });
-        let kept = titles(&end.kept, &|node| {
-            match node.unit().and_then(|unit| unit.irreversible_because.as_ref()) {
-                Some(why) => format!("{} ({why})", node.title),
-                None => node.title.clone(),
-            }
+        let kept = titles(&end.kept, &|node| match node
+            .unit()
+            .and_then(|unit| unit.irreversible_because.as_ref())
+        {
+            Some(why) => format!("{} ({why})", node.title),
+            None => node.title.clone(),
         });
         let left: Vec<UnitId> = match end.status {
             Status::Failed => state
@@ -239,10 +235,8 @@ pub(crate) fn check_summary(state: &ViewState, ending: &Ending<'_>) -> Vec<Strin
         state.units().filter(has).count()
     };
     let (pass, warn, fail) = (level(Level::Pass), level(Level::Warn), level(Level::Fail));
-    let unknown = state
-        .units()
-        .filter(|node| node.state == State::Skipped(SkipReason::NoInput))
-        .count();
+    let unknown =
+        state.units().filter(|node| node.state == State::Skipped(SkipReason::NoInput)).count();
     let mut facts = vec![format!("{pass} passed")];
     let mut more = |n: usize, words: &str, color: Color| {
         if n > 0 {
