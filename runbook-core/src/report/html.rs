@@ -120,7 +120,11 @@ fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
         (summary.interrupted, "interrupted", Tone::Warn),
         (summary.open, "open", Tone::People),
         (summary.previewed, "previewed", Tone::Plain),
-        (summary.pending, if timeline.is_over() { "not reached" } else { "to do" }, Tone::Plain),
+        (
+            if timeline.only_looks() { 0 } else { summary.pending },
+            if timeline.is_over() { "not reached" } else { "to do" },
+            Tone::Plain,
+        ),
     ];
     out.push_str("<ul class=\"counts\">\n");
     for (n, word, tone) in counts.into_iter().filter(|(n, ..)| *n > 0) {
@@ -164,7 +168,8 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
         (None, Some(last)) => facts.push(("Last event", moment(last))),
         (None, None) => {}
     }
-    facts.push(("Took", duration(timeline.duration())));
+    let took = if timeline.ended.is_some() { "Took" } else { "So far" };
+    facts.push((took, duration(timeline.duration())));
     facts
 }
 
@@ -191,7 +196,7 @@ fn units(timeline: &Timeline, out: &mut String) {
     let mut place = String::new();
     let mut today = timeline.started.map(day);
     // In the plan's order, which keeps blocks together; the bars show what ran when.
-    for unit in &timeline.units {
+    for unit in timeline.units.iter().filter(|unit| timeline.shows(unit)) {
         // The place is said once for units that stand together.
         let here = match (unit.within.as_slice(), unit.finally) {
             ([], true) => "At the end, come what may".to_owned(),

@@ -8,7 +8,6 @@ use super::text::{attribute, html};
 use super::timeline::{Look, RunStatus, Timeline, UnitLine, UnitStatus};
 use super::words;
 use crate::error::{FailureKind, Problem};
-use crate::event::Mode;
 
 /// A run as JUnit XML: one test case a unit; for a run that only checks, one a check.
 ///
@@ -25,10 +24,9 @@ use crate::event::Mode;
 #[must_use]
 pub fn junit(timeline: &Timeline) -> String {
     let summary = timeline.summary();
-    let checks_only = timeline.head.as_ref().is_some_and(|head| head.mode == Mode::Check);
     let units = timeline.units.iter();
     let mut cases: Vec<Case<'_>> = units
-        .filter(|unit| !checks_only || words::is_look(unit) || !unit.looks.is_empty())
+        .filter(|unit| timeline.shows(unit) || words::is_look(unit))
         .map(|unit| Case::of(timeline, unit))
         .collect();
     let red = cases.iter().any(|case| matches!(case.verdict, Some(Not::Failure | Not::Error)));
@@ -117,6 +115,14 @@ impl<'a> Case<'a> {
                 self.verdict = Some(Not::Failure);
                 self.kind = "failed";
                 self.message = status.into();
+            }
+            // Of a step, a run of checks makes what it requires.
+            (UnitStatus::Pending, None) if over && !unit.looks.is_empty() => {
+                if let Some(look) = words::refused(unit) {
+                    self.verdict = Some(Not::Failure);
+                    self.kind = "refused";
+                    self.message = format!("{}: {}", look.title, look.why);
+                }
             }
             (UnitStatus::Pending, None) => {
                 self.verdict = Some(Not::Skipped);

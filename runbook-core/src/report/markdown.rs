@@ -181,7 +181,7 @@ fn units(timeline: &Timeline, out: &mut String) {
     out.push_str("| --- | --- | --- | --- | ---: | --- |\n");
     let over = timeline.is_over();
     let mut today = timeline.started.map(day);
-    for unit in timeline.chronological() {
+    for unit in timeline.chronological().into_iter().filter(|unit| timeline.shows(unit)) {
         let at = unit.began().map_or(String::new(), |at| clock(at, &mut today));
         let status = words::status(unit, over);
         let status = match words::tone(unit) {

@@ -10,7 +10,7 @@ use super::timeline::{MomentKind, RunStatus, SpanEnd, Timeline, UnitLine, UnitSt
 use super::words;
 use crate::error::{FailureKind, Problem};
 use crate::event::{Event, Mode, QuestionKind, UnitId};
-use crate::plan::{Outline, UnitKind};
+use crate::plan::Outline;
 
 /// What a person needs to know first about a run.
 ///
@@ -165,6 +165,7 @@ impl Timeline {
             (RunStatus::Running, _) => "Not finished",
             (RunStatus::RollingBack, _) => "Rolling back, not finished",
             (RunStatus::Interrupted, _) => "Interrupted",
+            (RunStatus::Suspended, _) if self.waiting.is_empty() => "Answered, to be resumed",
             (RunStatus::Suspended, _) => "Waiting for a person",
             (RunStatus::Succeeded, Mode::Check) => "All checks passed",
             (RunStatus::Succeeded, Mode::Plan) => "Planned, nothing was changed",
@@ -182,10 +183,12 @@ impl Timeline {
 
     /// The failure that decided the run and its unit.
     fn deciding_failure(&self) -> (Option<UnitId>, Option<Problem>) {
-        if let Some(end) = &self.finished
-            && (end.problem.is_some() || end.status == crate::event::Status::Succeeded)
-        {
-            return (end.unit.clone(), end.problem.clone());
+        let end = self.finished.as_ref();
+        let end = end.map_or((None, None), |end| (end.unit.clone(), end.problem.clone()));
+        // A run that is stuck ends with what could not be put back; what went wrong first is why
+        // it was put back at all.
+        if end.1.is_some() && self.status != RunStatus::Stuck {
+            return end;
         }
         if matches!(self.status, RunStatus::Succeeded | RunStatus::NotStarted) {
             return (None, None);
@@ -204,7 +207,7 @@ impl Timeline {
         let failed = self.units.iter().filter(|unit| unit.problem.is_some() && !isolated(unit));
         match failed.max_by_key(|unit| unit.spans.last().map(|span| span.from)) {
             Some(unit) => (Some(unit.id.clone()), unit.problem.clone()),
-            None => (None, None),
+            None => end,
         }
     }
 
@@ -260,6 +263,20 @@ impl Timeline {
         if let Some(text) = self.what_happened(summary) {
             say("What happened", text);
         }
+        // A run that only looks goes on after what does not pass.
+        let looks = self.mode() != Mode::Run && self.is_over();
+        for unit in
+            self.units.iter().filter(|unit| looks && summary.unit.as_ref() != Some(&unit.id))
+        {
+            if let Some(problem) = &unit.problem {
+                let how = words::failed(unit.kind, problem.kind);
+                let text = words::said(unit, &problem.message);
+                say("And", format!("{} {how}: {text}", self.name(unit)));
+            } else if let Some(look) = words::refused(unit) {
+                let name = self.name(unit);
+                say("And", format!("{name} could not start: {}: {}", look.title, look.why));
+            }
+        }
         for wait in &self.waiting {
             let name = self.name_of(&wait.unit);
             say("Waits for", format!("{name} asks: {}", wait.question.text));
@@ -299,7 +316,11 @@ impl Timeline {
         }
         if !summary.left_units.is_empty() {
             let n = count(summary.left_units.len(), "step", "steps");
-            say("Left as it is", format!("{n}, not undone: {}", self.titles(&summary.left_units)));
+            let why = match self.status {
+                RunStatus::Stuck => "not undone, for what came after could not be",
+                _ => "not undone",
+            };
+            say("Left as it is", format!("{n}, {why}: {}", self.titles(&summary.left_units)));
         }
         if !summary.kept_units.is_empty() {
             let n = count(summary.kept_units.len(), "step", "steps");
@@ -338,13 +359,18 @@ impl Timeline {
 
     fn what_happened(&self, summary: &Summary) -> Option<String> {
         let took = duration(self.duration());
-        if let (Some(problem), false) = (&summary.problem, self.status == RunStatus::Succeeded) {
-            let message = shortened(&problem.message, 600);
-            let text = match &summary.unit {
-                None => message.into_owned(),
-                Some(id) => {
-                    let kind = self.unit(id).map_or(UnitKind::Step, |unit| unit.kind);
-                    format!("{} {}: {message}", self.name_of(id), words::failed(kind, problem.kind))
+        let put_back =
+            summary.unit.as_ref().is_some_and(|id| summary.not_restored_units.contains(id));
+        if let Some(problem) = &summary.problem
+            && self.status != RunStatus::Succeeded
+            // What could not be put back has a line of its own.
+            && !(put_back && self.unit(summary.unit.as_ref()?)?.problem.is_none())
+        {
+            let text = match summary.unit.as_ref().and_then(|id| self.unit(id)) {
+                None => shortened(&problem.message, 600).into_owned(),
+                Some(unit) => {
+                    let how = words::failed(unit.kind, problem.kind);
+                    format!("{} {how}: {}", self.name(unit), words::said(unit, &problem.message))
                 }
             };
             return Some(text);
@@ -353,9 +379,12 @@ impl Timeline {
             RunStatus::Succeeded => {
                 let done = match self.mode() {
                     Mode::Run => format!("{} of {} done", summary.done, summary.total),
-                    Mode::Check | Mode::Plan => {
-                        format!("{} passed", count(summary.done, "check", "checks"))
-                    }
+                    Mode::Check => format!("{} passed", count(summary.done, "check", "checks")),
+                    Mode::Plan => format!(
+                        "{} passed, {} would run",
+                        count(summary.done, "check", "checks"),
+                        count(summary.previewed, "step", "steps")
+                    ),
                 };
                 let skipped = match summary.skipped {
                     0 => String::new(),

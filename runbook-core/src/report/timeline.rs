@@ -14,7 +14,7 @@ pub use self::moment::{BlockLine, Moment, MomentKind, Process, ProcessEnd};
 pub use self::unit::{
     Activity, Answered, Decided, Look, Retried, Span, SpanEnd, UnitLine, UnitStatus,
 };
-use crate::event::{Event, RunFinished, RunStarted, Timestamp, UnitId, Waiting};
+use crate::event::{Event, Mode, RunFinished, RunStarted, Timestamp, UnitId, Waiting};
 use crate::plan::{BlockKind, BlockOutline, Outline, OutlineNode};
 
 /// What happened in a run: a value computed from its events, whatever state they leave it in.
@@ -179,6 +179,16 @@ impl Timeline {
     pub fn idle(&self) -> Duration {
         let pairs = self.processes.iter().zip(self.processes.iter().skip(1));
         pairs.map(|(before, after)| after.from.since(before.until)).sum()
+    }
+
+    /// Whether only checks were run.
+    pub(super) fn only_looks(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.mode == Mode::Check)
+    }
+
+    /// Whether a report shows the unit: a run of checks has nothing to say of what is no check.
+    pub(super) fn shows(&self, unit: &UnitLine) -> bool {
+        !self.only_looks() || unit.status != UnitStatus::Pending || !unit.looks.is_empty()
     }
 
     /// A unit's title in quotes, with its place if others have the same title.

@@ -10,6 +10,7 @@ use crate::event::{
     Answer, CheckRole, Decision, LockHolder, ResumeMode, SkipReason, Status, Timestamp, UnitId,
 };
 use crate::plan::UnitKind;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How an entry of a report is meant.
@@ -44,6 +45,8 @@ pub(super) fn kind(kind: UnitKind) -> &'static str {
 /// The status of a unit, in a word or two; `over` says that the run ended.
 pub(super) fn status(unit: &UnitLine, over: bool) -> &'static str {
     match unit.status {
+        UnitStatus::Pending if over && refused(unit).is_some() => "could not start",
+        UnitStatus::Pending if over && !unit.looks.is_empty() => "could start",
         UnitStatus::Pending if over => "not reached",
         UnitStatus::Pending => "to do",
         UnitStatus::Asking => "waits for a person",
@@ -73,6 +76,7 @@ pub(super) fn tone(unit: &UnitLine) -> Tone {
         UnitStatus::Undone if unit.problem.is_some() => Tone::Bad,
         UnitStatus::Interrupted | UnitStatus::Undone | UnitStatus::Undoing => Tone::Warn,
         UnitStatus::Asking => Tone::People,
+        UnitStatus::Pending if refused(unit).is_some() => Tone::Bad,
         UnitStatus::Running => Tone::Warn,
         UnitStatus::Pending | UnitStatus::Skipped | UnitStatus::Previewed => Tone::Plain,
     }
@@ -81,6 +85,7 @@ pub(super) fn tone(unit: &UnitLine) -> Tone {
 /// A mark for the status that does not depend on colour.
 pub(super) fn mark(unit: &UnitLine) -> &'static str {
     match unit.status {
+        UnitStatus::Pending if refused(unit).is_some() => "✗",
         UnitStatus::Pending => "·",
         UnitStatus::Asking => "?",
         UnitStatus::Running => "▶",
@@ -108,6 +113,12 @@ fn found(unit: &UnitLine) -> Option<Level> {
 fn own_look(unit: &UnitLine) -> Option<&Look> {
     let own = |role| matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
     unit.looks.iter().rev().find(|look| own(look.role))
+}
+
+/// The requirement that a step did not meet in a run that only looks.
+pub(super) fn refused(unit: &UnitLine) -> Option<&Look> {
+    let refuses = |look: &&Look| look.level == Level::Fail && look.role == CheckRole::Requires;
+    unit.looks.iter().find(refuses).filter(|_| unit.status == UnitStatus::Pending)
 }
 
 /// What a check was made for, put before its title; nothing for a unit of its own.
@@ -169,7 +180,7 @@ pub(super) fn note(unit: &UnitLine) -> String {
     let mut notes: Vec<String> = Vec::new();
     if let Some(problem) = &unit.problem {
         let how = failed(unit.kind, problem.kind);
-        notes.push(format!("{how}: {}", shortened(&problem.message, 300)));
+        notes.push(format!("{how}: {}", said(unit, &problem.message)));
     }
     if let Some(problem) = &unit.undo_problem {
         notes.push(format!("not restored: {}", shortened(&problem.message, 300)));
@@ -181,12 +192,19 @@ pub(super) fn note(unit: &UnitLine) -> String {
     notes.join("; ")
 }
 
+/// What a problem of a unit says, without the unit's title, which stands before it already.
+pub(super) fn said<'a>(unit: &UnitLine, message: &'a str) -> Cow<'a, str> {
+    let rest = message.strip_prefix(unit.title.as_str()).and_then(|rest| rest.strip_prefix(": "));
+    shortened(rest.unwrap_or(message), 600)
+}
+
 /// As [`note`], without what went wrong.
 pub(super) fn short_note(unit: &UnitLine) -> String {
     let mut notes: Vec<String> = Vec::new();
     if unit.problem.is_some() && !unit.was_started && unit.kind == UnitKind::Step {
         notes.push("it had not been started".into());
     }
+    notes.extend(refused(unit).map(|look| format!("{}: {}", look.title, look.why)));
     if let Some(why) = unit.skipped.as_ref().filter(|_| unit.status == UnitStatus::Skipped) {
         notes.push(skipped(why).into());
     }
@@ -292,9 +310,8 @@ fn of_unit(unit: &UnitLine, title: &str, entries: &mut Vec<Entry>) {
                 if problem.is_some_and(|problem| told_by_look(unit, &problem.message)) {
                     continue;
                 }
-                let why = problem.map_or(String::new(), |problem| {
-                    format!(": {}", shortened(&problem.message, 300))
-                });
+                let why = problem
+                    .map_or(String::new(), |problem| format!(": {}", said(unit, &problem.message)));
                 let verb = if undo { "was not restored" } else { how };
                 say(at, Tone::Bad, format!("{title} {verb}{why}"));
             }
@@ -303,7 +320,7 @@ fn of_unit(unit: &UnitLine, title: &str, entries: &mut Vec<Entry>) {
     // A person's no leaves no span of work.
     if let (Some(problem), 0, Some(at)) = (&unit.problem, works, unit.settled) {
         let how = failed(unit.kind, problem.kind);
-        say(at, Tone::Bad, format!("{title} {how}: {}", shortened(&problem.message, 300)));
+        say(at, Tone::Bad, format!("{title} {how}: {}", said(unit, &problem.message)));
     }
     if works == 0 && unit.status == UnitStatus::Done && !is_look(unit) {
         unit.settled.into_iter().for_each(|at| say(at, Tone::Good, format!("{title} done")));
@@ -316,7 +333,7 @@ fn of_unit(unit: &UnitLine, title: &str, entries: &mut Vec<Entry>) {
 /// Whether the last look of a check says all that its failure does.
 fn told_by_look(unit: &UnitLine, message: &str) -> bool {
     let last = own_look(unit).filter(|_| is_look(unit) && unit.kind != UnitKind::Wait);
-    last.is_some_and(|look| look.level == Level::Fail && look.why == message)
+    last.is_some_and(|look| look.level == Level::Fail && look.why == said(unit, message))
 }
 
 /// A unit whose verification failed did so after its work had ended.

@@ -492,15 +492,20 @@ pub(crate) fn stuck() -> Script {
         causes: vec![],
         next: Some("see that web-1 is up, and put the link back to v2.3.9".into()),
     };
-    s.add(8_000, EventKind::UndoFailed { unit: unit(SWITCH_1), problem: lost });
-    s.undone(45, DUMP).undone(30, FETCH).clean();
+    s.add(8_000, EventKind::UndoFailed { unit: unit(SWITCH_1), problem: lost.clone() });
+    s.clean();
     s.end(Status::Stuck, |end| {
-        end.problem = Some(unhealthy());
-        end.unit = Some(unit(HEALTHY_2));
-        end.undone = [SWITCH_2, DUMP, FETCH].map(unit).to_vec();
+        // The engine stops at the first step that can't be put back.
+        end.problem = Some(lost);
+        end.unit = Some(unit(SWITCH_1));
+        end.undone = vec![unit(SWITCH_2)];
         end.not_restored = vec![unit(SWITCH_1)];
         end.kept = vec![unit(MIGRATE)];
-        end.next = vec![format!("rollback {RUN}"), format!("rollback {RUN} --restored {SWITCH_1}")];
+        end.next = vec![
+            format!("resume {RUN} --retry"),
+            format!("resume {RUN} --skip"),
+            format!("report {RUN}"),
+        ];
     });
     s
 }
@@ -563,10 +568,15 @@ pub(crate) fn checked() -> Script {
     let mut s = Script::start(Mode::Check);
     let full = "100 % of /srv is used";
     s.looked(40, DISK, CheckRole::Gate, "The disk has room", Level::Fail, full);
-    s.failed(1, DISK, problem(FailureKind::Refused, full));
+    let failed = problem(FailureKind::Refused, "The disk has room: 100 % of /srv is used");
+    s.failed(1, DISK, failed.clone());
     let warm = "hit rate 97 %";
     s.looked(30, CACHE, CheckRole::Observation, "The cache is warm", Level::Pass, warm);
     s.finished(1, CACHE, "");
+    let busy = "lock file of run 20260314-150801-a2b3";
+    let title = "No deploy is under way on the host";
+    s.looked(9, SWITCH_1, CheckRole::Requires, title, Level::Fail, busy);
+    s.skipped(1, HEALTHY_1, SkipReason::NoInput);
     s.add(
         1,
         EventKind::RunFinished(Box::new(RunFinished {
@@ -579,5 +589,45 @@ pub(crate) fn checked() -> Script {
             next: vec![],
         })),
     );
+    s
+}
+
+/// `plan`: nothing is changed, and little is known.
+pub(crate) fn planned() -> Script {
+    let mut s = Script::start(Mode::Plan);
+    s.looked(40, DISK, CheckRole::Gate, "The disk has room", Level::Pass, "41 % is used");
+    s.finished(1, DISK, "");
+    let would = |unit_id, satisfied| EventKind::Previewed { unit: unit(unit_id), satisfied };
+    s.add(2, would(DUMP, Some(false))).add(2, would(FETCH, Some(true)));
+    s.looked(30, CACHE, CheckRole::Observation, "The cache is warm", Level::Pass, "97 %");
+    s.finished(1, CACHE, "");
+    for id in [LIST, MIGRATE, SWITCH_1, SWITCH_2, FLUSH, RESTART, BUY, CLEAN] {
+        s.add(1, would(id, None));
+    }
+    s.skipped(1, HEALTHY_1, SkipReason::NoInput).skipped(1, HEALTHY_2, SkipReason::NoInput);
+    s.add(
+        1,
+        EventKind::RunFinished(Box::new(RunFinished {
+            status: Status::Succeeded,
+            problem: None,
+            unit: None,
+            undone: vec![],
+            not_restored: vec![],
+            kept: vec![],
+            next: vec![],
+        })),
+    );
+    s
+}
+
+/// The second host fails, is undone by itself, and the run goes on without it.
+pub(crate) fn isolated() -> Script {
+    let mut s = Script::start(Mode::Run);
+    s.prepare().ask_to_migrate().approve(21_000, "robin").migrate().second_host_fails();
+    s.undone(640, SWITCH_2);
+    s.left("each/web-2", BlockOutcome::Isolated { problem: unhealthy() });
+    s.skipped(100, FLUSH, SkipReason::NotNeeded).skipped(1, RESTART, SkipReason::NotNeeded);
+    s.finished(1, BUY, "4711").clean();
+    s.end(Status::Succeeded, |_| {});
     s
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use pulldown_cmark::{Event as Md, Options, Parser, Tag, TagEnd};
 use runbook_core::report::{
-    RunReport, Timeline, catalog_page, json, junit, mermaid, page, timeline_html,
-    timeline_markdown,
+    RunReport, Timeline, catalog_page, json, junit, mermaid, page, timeline_html, timeline_markdown,
 };
 use runbook_core::{BookSpec, Event, Outline, Param, ParamSpec};
 use serde_json::Value;
@@ -39,10 +38,36 @@ const NASTY: &[&str] = &[
 
 /// The keys under which texts stand in outlines and events; everything else is kept.
 const TEXTS: &[&str] = &[
-    "title", "doc", "preview", "args", "irreversible_because", "requires", "verify", "question",
-    "reason", "env", "version", "name", "machine", "values", "resource", "message", "causes",
-    "next", "why", "text", "by", "cause", "to", "host", "processes", "book", "check", "escalate",
-    "accepts", "line",
+    "title",
+    "doc",
+    "preview",
+    "args",
+    "irreversible_because",
+    "requires",
+    "verify",
+    "question",
+    "reason",
+    "env",
+    "version",
+    "name",
+    "machine",
+    "values",
+    "resource",
+    "message",
+    "causes",
+    "next",
+    "why",
+    "text",
+    "by",
+    "cause",
+    "to",
+    "host",
+    "processes",
+    "book",
+    "check",
+    "escalate",
+    "accepts",
+    "line",
 ];
 /// The keys under which ids stand, which must stay what they are to each other.
 const IDS: &[&str] =

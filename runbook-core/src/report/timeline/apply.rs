@@ -201,13 +201,12 @@ impl Timeline {
         use EventKind as E;
         let at = event.at;
         match &event.event {
+            // Told again and again while it lasts: the first time counts.
+            E::LockWaiting { resource, .. } if self.lock_waits.contains_key(resource) => {}
             E::LockWaiting { resource, holder } => {
-                // Told again and again while it lasts.
-                if !self.lock_waits.contains_key(resource) {
-                    self.lock_waits.insert(resource.clone(), at);
-                    let (resource, holder) = (resource.clone(), holder.clone());
-                    self.note(at, MomentKind::LockWaiting { resource, holder });
-                }
+                self.lock_waits.insert(resource.clone(), at);
+                let (resource, holder) = (resource.clone(), holder.clone());
+                self.note(at, MomentKind::LockWaiting { resource, holder });
             }
             E::LockAcquired { resource } => {
                 let waited = self.lock_waits.remove(resource).map(|since| at.since(since));
@@ -235,6 +234,9 @@ impl Timeline {
             self.note(event.at, moment);
         }
         let Some(id) = event.event.unit() else { return };
+        if matches!(event.event, EventKind::Answered { .. } | EventKind::Decided { .. }) {
+            self.waiting.retain(|wait| wait.unit != *id);
+        }
         match self.places.get(id) {
             Some(place) => self.units[*place].apply(event.at, &event.event),
             // The check of a ladder belongs to the block.
