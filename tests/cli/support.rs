@@ -229,11 +229,20 @@ impl Terminal {
 
     /// Waits until `text` is on the screen; gives the screen.
     pub fn wait_for(&self, text: &str) -> String {
+        self.wait(text, |shown| shown.contains(text))
+    }
+
+    /// Waits until the cursor stands behind `text`.
+    pub fn wait_for_cue(&self, text: &str) -> String {
+        self.wait(text, |shown| shown.ends_with(text))
+    }
+
+    fn wait(&self, text: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut parser = self.screen.0.lock().unwrap();
         let end = Instant::now() + PATIENCE;
         loop {
             let shown = screen_text(&parser);
-            if shown.contains(text) {
+            if is_so(&shown) {
                 return shown;
             }
             assert!(Instant::now() < end, "waited for {text:?}; the screen is:\n{shown}");

@@ -4,8 +4,9 @@ use runbook_core::{Mode, Timestamp, UnitKind};
 
 use super::super::style::{Mark, Style};
 use super::super::text;
+use super::node::{Kind, Node, State};
 use super::settled::{Row, indent, took};
-use super::state::{Kind, Node, Phase, State, ViewState};
+use super::state::{Phase, ViewState};
 
 /// The lines of the live part, at most `height - 1` of at most `columns` each; empty when the run
 /// is over. Elapsed times change once a second, so that a quiet run is drawn once a second.

@@ -6,7 +6,8 @@ use runbook_core::{BlockKind, Level, Problem, SkipReason};
 
 use super::super::style::{Color, Mark, Style};
 use super::super::text;
-use super::state::{Kind, Node, Settled, State, ViewState};
+use super::node::{Kind, Node, State};
+use super::state::{Settled, ViewState};
 
 /// The lines of something that has settled.
 pub(crate) fn settled(
