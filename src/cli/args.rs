@@ -369,7 +369,12 @@ pub(crate) fn refusal(
     let takes_a_book =
         |word: &OsString| matches!(word.to_str(), Some("run" | "plan" | "check" | "show"));
     if !words[..at].iter().any(takes_a_book) {
-        return None;
+        let book = about.books.iter().find(|book| book.name == *name)?;
+        return Some(format!(
+            "`{0}` is a runbook, not a command: `{1} run {0}` runs it, `{1} plan {0}` shows what \
+             it would do",
+            book.name, about.program
+        ));
     }
     let mut text = format!("no runbook is called `{name}`");
     match error.get(ContextKind::SuggestedSubcommand) {

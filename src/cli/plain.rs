@@ -52,6 +52,7 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
                 Level::Pass => "pass",
                 Level::Warn => "warn",
                 Level::Fail if *role == CheckRole::Wait => "waiting",
+                Level::Fail if *role == CheckRole::Observation => "no",
                 Level::Fail => "fail",
             };
             let said = match role {

@@ -31,7 +31,8 @@ pub(crate) fn page(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     page.nodes(state.top(), "", 0);
     if !state.finally.is_empty() {
         page.lines.push(String::new());
-        page.lines.push(format!("{} at the end, come what may", style.bold("Finally")));
+        let when = style.dim(&format!("{}come what may", style.dot()));
+        page.lines.push(format!("{}{when}", style.bold("Finally")));
         page.nodes(&state.finally, "F", 0);
     }
     page.end();
@@ -83,8 +84,10 @@ impl Page<'_> {
                     1 => "one after the other".to_owned(),
                     n => format!("{n} at the same time"),
                 };
-                if rolling.canary > 0 {
-                    how.push_str(&format!(", the first {} alone before the rest", rolling.canary));
+                match rolling.canary {
+                    0 => {}
+                    1 => how.push_str(", the first alone before the rest"),
+                    n => how.push_str(&format!(", the first {n} before the rest")),
                 }
                 if rolling.max_failed > 0 {
                     how.push_str(&format!(", {} may fail", rolling.max_failed));
@@ -131,7 +134,7 @@ impl Page<'_> {
         );
         self.detail(number, "limits", &limits.join(", "));
         if let Some(why) = &unit.irreversible_because {
-            self.detail(number, "can't be undone", why);
+            self.detail(number, "accepted because", why);
         }
     }
 
@@ -152,6 +155,9 @@ impl Page<'_> {
             (_, UnitKind::Check | UnitKind::Observe | UnitKind::Wait) => match level {
                 Some(Level::Pass) => (Mark::Done, style.dim(&why)),
                 Some(Level::Warn) => (Mark::Warn, style.paint(&why, Color::Yellow)),
+                Some(Level::Fail) if unit.kind == UnitKind::Observe => {
+                    (Mark::Noted, style.dim(&format!("no: {why}")))
+                }
                 Some(Level::Fail) => {
                     (Mark::Pending, style.paint(&format!("not so now: {why}"), Color::Yellow))
                 }

@@ -28,6 +28,8 @@ pub(crate) struct ViewState {
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) end: Option<RunFinished>,
     pub(crate) last: Option<Timestamp>,
+    /// What failed first: what a rollback that fails began with.
+    pub(crate) first_failure: Option<(usize, Problem)>,
     /// Show every line of output.
     pub(crate) verbose: bool,
     settled: Vec<Settled>,
@@ -179,6 +181,10 @@ impl ViewState {
         self.head.as_ref().map_or(Mode::Run, |head| head.mode)
     }
 
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.phase == Phase::Cancelling
+    }
+
     pub(crate) fn top(&self) -> &[usize] {
         &self.top
     }
@@ -217,8 +223,8 @@ impl ViewState {
             E::CancelRequested { by } => {
                 if self.phase == Phase::Forward {
                     self.phase = Phase::Cancelling;
+                    self.settled.push(Settled::Cancel { by: by.clone() });
                 }
-                self.settled.push(Settled::Cancel { by: by.clone() });
             }
             E::RollbackStarted { cause, units } => {
                 self.settle_all();
@@ -274,6 +280,7 @@ impl ViewState {
                     }
                 };
             }),
+
             other => self.note_unit(other, at),
         }
     }
@@ -356,6 +363,7 @@ impl ViewState {
             E::Failed { problem, .. } => {
                 end(node, State::Failed);
                 node.problem = Some(problem.clone());
+                self.first_failure.get_or_insert((unit, problem.clone()));
                 self.questions.retain(|(asking, _)| *asking != unit);
             }
             E::UndoStarted { .. } => {
@@ -448,7 +456,20 @@ impl ViewState {
             satisfied: None,
         });
         self.index.insert(id.clone(), at);
-        let children = inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        let children: Vec<usize> =
+            inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        if let Kind::Block(BlockKind::Each(_)) = self.nodes[at].kind
+            && self.nodes[at].title == "each"
+        {
+            let names: Vec<&str> =
+                children.iter().map(|child| self.nodes[*child].title.as_str()).collect();
+            self.nodes[at].title = match names.as_slice() {
+                [first, .., last] if names.len() > 4 => {
+                    format!("Each of {}: {first} to {last}", names.len())
+                }
+                names => format!("Each of {}", names.join(", ")),
+            };
+        }
         self.nodes[at].children = children;
         Some(at)
     }
@@ -613,6 +634,12 @@ impl ViewState {
             }
             return over;
         }
+        // A branch or remedy that failed may be undone by itself: its lines wait for that.
+        let may_be_isolated =
+            matches!(node.kind, Kind::Block(BlockKind::Branch | BlockKind::Remedy));
+        if may_be_isolated && node.state == State::Failed {
+            return false;
+        }
         let (over, concurrent) = (node.is_over(), node.is_concurrent());
         if over && matches!(node.state, State::Skipped(_)) {
             self.hand_out(at, Settled::Block(at));
@@ -707,6 +734,16 @@ impl Node {
             Kind::Unit(unit) => Some(unit),
             Kind::Block(_) => None,
         }
+    }
+
+    /// A check whose verdict is only noted.
+    pub(crate) fn is_observation(&self) -> bool {
+        self.unit().is_some_and(|unit| unit.kind == UnitKind::Observe)
+    }
+
+    /// Its latest verdict is that it is not as it should be.
+    pub(crate) fn is_fail(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.level == Level::Fail)
     }
 
     /// So many checks must pass after it.
