@@ -120,11 +120,8 @@ impl<C: Check> ErasedCheck for CheckObject<C> {
                 // To see nothing is an observation too; to be cancelled is not.
                 Err(failure) if gives == Gives::Verdict && !failure.kind().outcome_unknown() => {
                     let why = failure.to_problem().message;
-                    let record = VerdictRecord {
-                        level: Level::Fail,
-                        why: why.clone(),
-                        evidence: None,
-                    };
+                    let record =
+                        VerdictRecord { level: Level::Fail, why: why.clone(), evidence: None };
                     let output = Given::new(Observation::<C::Evidence>::blind(why))?;
                     return Ok(Looked { record, output: Some(output) });
                 }
