@@ -153,7 +153,7 @@ async fn leftovers_of_the_other_user_are_ended() {
         .env("RUNBOOK_COMMAND", "1.0123456789abcdef.7")
         .status()
         .unwrap();
-    comes_true("it runs", || mark.living().len() == 1).await;
+    comes_true("it runs", || mark.command_lines() == ["sleep 1007"]).await;
     let ended = soon(host.target().end_leftovers(&cookie, Duration::from_secs(5))).await.unwrap();
     assert_eq!(mark.living(), [0; 0]);
     assert_eq!(ended.len(), 1);
