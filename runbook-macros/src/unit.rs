@@ -54,10 +54,10 @@ pub(crate) enum Mode {
 pub(crate) struct Borrowed {
     /// `&T`, without a lifetime.
     whole: Type,
-    /// `T`.
-    target: Type,
     /// What the field holds: `String` for `str`.
     kept: Type,
+    /// The fn that makes it.
+    capture: TokenStream,
 }
 
 impl Unit {
@@ -87,13 +87,17 @@ impl Unit {
                 Some(clause) if generics.params.is_empty() => quote! { #clause },
                 _ => generics.params.to_token_stream(),
             };
-            errors.at(
-                &tokens,
+            let only_lifetimes = !generics.params.is_empty()
+                && generics.params.iter().all(|p| matches!(p, syn::GenericParam::Lifetime(_)));
+            let message = if only_lifetimes {
+                no_lifetime(noun)
+            } else {
                 format!(
                     "a {noun} can't be generic, since its output is read back from the journal \
                      by its type: write one fn a type, or implement the trait by hand"
-                ),
-            );
+                )
+            };
+            errors.at(&tokens, message);
             whole = false;
         }
         if let Some(variadic) = &sig.variadic {
@@ -109,6 +113,20 @@ impl Unit {
                 if let Type::ImplTrait(ty) = &**ty {
                     errors.at(ty, format!("a {noun} names what it gives back: no `impl` here"));
                     whole = false;
+                } else if is_plain(ty) {
+                    let shown = quote!(#ty).to_string().replace(' ', "");
+                    let returns = match last_word(ty) {
+                        Some(word) if noun == "step" || word == "Verdict" => {
+                            format!("Result<{shown}>")
+                        }
+                        _ => kind.returns.to_owned(),
+                    };
+                    errors.at(
+                        ty,
+                        format!(
+                            "a {noun} gives back a `Result`, not `{shown}`: write `-> {returns}`"
+                        ),
+                    );
                 }
             }
         }
@@ -243,10 +261,8 @@ impl Unit {
         });
         let values = self.args.iter().map(|Arg { field, mode, .. }| match mode {
             Mode::Borrowed(borrowed) => {
-                let target = &borrowed.target;
-                quote! {
-                    #field: <#target as ::runbook::__macros::Capture>::capture(#field)
-                }
+                let capture = &borrowed.capture;
+                quote! { #field: #capture(#field) }
             }
             Mode::Owned(ty) => quote! {
                 #field: ::runbook::IntoInput::<#ty>::into_input(#field)
@@ -292,7 +308,10 @@ impl Unit {
         item.attrs.retain(|attr| !is_doc(attr) && !attr.path().is_ident("deprecated"));
         item.attrs.retain(|attr| !attr.path().is_ident("cfg"));
         item.attrs.push(parse_quote!(#[doc = #doc]));
-        item.attrs.push(parse_quote!(#[allow(clippy::too_many_arguments)]));
+        // What the macro asks for is not the author's choice.
+        item.attrs.push(parse_quote!(
+            #[allow(clippy::too_many_arguments, clippy::unused_async, clippy::missing_errors_doc)]
+        ));
         item.sig.ident = Ident::new("call", item.sig.ident.span());
         quote! { #item }
     }
@@ -319,9 +338,9 @@ impl Unit {
     }
 
     /// Binds the owned arguments of `unit` to locals; [`Self::pass`] refers to them.
-    pub(crate) fn bind(&self, unit: &TokenStream, cx: &Ident) -> TokenStream {
+    pub(crate) fn bind(&self, unit: &Ident, cx: &Ident) -> TokenStream {
         let locals = self.args.iter().enumerate().filter_map(|(i, arg)| match arg.mode {
-            Mode::Owned(_) => Some(self.value(i)),
+            Mode::Owned(_) => Some(value(i)),
             Mode::Borrowed(_) => None,
         });
         quote! { let (#(#locals,)*) = #unit.__resolve(#cx)?; }
@@ -329,13 +348,11 @@ impl Unit {
 
     /// The arguments for a call of the body (owned ones by value) or of a fn named in the
     /// attribute (`by_ref`); their spans are `span`, so that a mismatch is shown there.
-    pub(crate) fn pass(&self, unit: &TokenStream, by_ref: bool, span: Span) -> Vec<TokenStream> {
+    fn pass(&self, unit: &Ident, by_ref: bool, span: Span) -> Vec<TokenStream> {
+        let unit = at(unit, span);
         let args = self.args.iter().enumerate();
         args.map(|(i, Arg { field, mode, .. })| {
-            let mut value = self.value(i);
-            value.set_span(Span::mixed_site().located_at(span));
-            let mut field = field.clone();
-            field.set_span(field.span().located_at(span));
+            let (value, field) = (at(&value(i), span), at(field, span));
             match mode {
                 Mode::Borrowed(_) => quote_spanned! {span=> &#unit.#field },
                 Mode::Owned(_) if by_ref => quote_spanned! {span=> &#value },
@@ -345,32 +362,28 @@ impl Unit {
         .collect()
     }
 
-    fn value(&self, i: usize) -> Ident {
-        format_ident!("value{i}", span = Span::mixed_site())
-    }
-
     /// A call of a fn named in the attribute: the context, `extra`, then the step's arguments.
     pub(crate) fn call_named(
         &self,
         path: &Type,
-        unit: &TokenStream,
+        unit: &Ident,
         cx: &Ident,
         extra: &[TokenStream],
     ) -> TokenStream {
-        let span = path.span();
+        let span = macro_at(path);
         let args = self.pass(unit, true, span);
-        let mut cx = cx.clone();
-        cx.set_span(cx.span().located_at(span));
+        let cx = at(cx, span);
         // A path parsed as a type prints as an expression too: both are `a::b::<T>`.
         quote_spanned! {span=> #path(#cx #(, #extra)* #(, #args)*) }
     }
 
-    /// A call of the body.
-    pub(crate) fn call_body(&self, cx: &Ident) -> TokenStream {
-        let unit = quote! { self };
-        let args = self.pass(&unit, false, Span::mixed_site());
-        let cx = self.takes_cx.then(|| quote! { #cx, });
-        quote! { Self::call(#cx #(#args),*) }
+    /// A call of the body, lifted; an error type that is no failure is shown where it is written.
+    pub(crate) fn call_body(&self, unit: &Ident, cx: &Ident) -> TokenStream {
+        let returned = self.returned();
+        let span = macro_at(error_type(&returned));
+        let args = self.pass(unit, false, span);
+        let cx = self.takes_cx.then(|| at(cx, span)).into_iter();
+        quote_spanned! {span=> ::runbook::__macros::lift(Self::call(#(#cx,)* #(#args),*).await) }
     }
 
     /// `fn about` and `fn inputs` of the trait.
@@ -444,14 +457,16 @@ impl Unit {
         }
     }
 
-    /// The return type; `()` in a `Result` where it is missing, which was reported.
+    /// The return type; where it is no `Result`, which was reported, a `Result` of it.
     pub(crate) fn returned(&self) -> Type {
         match &self.item.sig.output {
+            ReturnType::Type(_, ty) if is_plain(ty) => parse_quote!(::runbook::Result<#ty>),
             ReturnType::Type(_, ty) => (**ty).clone(),
             ReturnType::Default => parse_quote!(::runbook::Result<()>),
         }
     }
 
+    /// What stands before the trait's impl.
     pub(crate) fn impl_attrs(&self) -> TokenStream {
         let common = self.common_attrs();
         quote! { #(#common)* #[allow(unused_variables, unused_mut, clippy::pedantic)] }
@@ -461,6 +476,28 @@ impl Unit {
 /// The fn alone, for callers, when nothing can be made of it.
 pub(crate) fn bare(item: &ItemFn) -> TokenStream {
     quote! { #[allow(dead_code, unused_variables)] #item }
+}
+
+/// The place of `tokens`, as a span of this macro: lints leave it alone.
+pub(crate) fn macro_at(tokens: &impl Spanned) -> Span {
+    Span::mixed_site().located_at(tokens.span())
+}
+
+/// The same name, shown at the place of `span`.
+pub(crate) fn at(ident: &Ident, span: Span) -> Ident {
+    let mut ident = ident.clone();
+    ident.set_span(ident.span().located_at(span));
+    ident
+}
+
+/// The local that holds the value of the `i`th argument.
+fn value(i: usize) -> Ident {
+    format_ident!("value{i}", span = Span::mixed_site())
+}
+
+/// `self`, as the methods of the expansion see it.
+pub(crate) fn this() -> Ident {
+    Ident::new("self", Span::call_site())
 }
 
 /// A variable that user code can't see.
@@ -514,40 +551,50 @@ fn borrowed(noun: &str, reference: &TypeReference, errors: &mut Errors) -> Optio
             ),
         );
     }
-    if let Some(lifetime) = &reference.lifetime {
-        errors.at(
-            lifetime,
-            format!(
-                "a borrowed argument of a {noun} names no lifetime: it is cloned when the runbook \
-                 is built, and lent to the body"
-            ),
-        );
+    // Another lifetime has to be declared, and is reported there.
+    if let Some(lifetime) = &reference.lifetime
+        && lifetime.ident == "static"
+    {
+        errors.at(lifetime, no_lifetime(noun));
     }
-    let kept = match target {
+    let (kept, capture) = match target {
         Type::Slice(slice) => {
             let item = &slice.elem;
-            parse_quote!(::std::vec::Vec<#item>)
+            (
+                parse_quote!(::std::vec::Vec<#item>),
+                quote! { ::runbook::__macros::capture_slice::<#item> },
+            )
         }
         Type::TraitObject(_) | Type::ImplTrait(_) => {
             errors.at(
                 target,
-                format!("an argument of a {noun} is cloned when the runbook is built: take a type that is `Clone`, such as `&Arc<dyn ..>`"),
+                format!(
+                    "an argument of a {noun} is cloned when the runbook is built: take a type that \
+                     is `Clone`, such as `&Arc<dyn ..>`"
+                ),
             );
             return None;
         }
         target => match last_word(target) {
-            Some(word) if word == "str" => parse_quote!(::std::string::String),
-            Some(word) if word == "Path" => parse_quote!(::std::path::PathBuf),
-            _ => target.clone(),
+            Some(word) if word == "str" => {
+                (parse_quote!(::std::string::String), quote! { ::std::string::String::from })
+            }
+            Some(word) if word == "Path" => {
+                (parse_quote!(::std::path::PathBuf), quote! { ::std::path::PathBuf::from })
+            }
+            _ => (target.clone(), quote! { ::runbook::__macros::capture::<#target> }),
         },
     };
     let mut whole = reference.clone();
     whole.lifetime = None;
-    Some(Mode::Borrowed(Box::new(Borrowed {
-        whole: Type::Reference(whole),
-        target: target.clone(),
-        kept,
-    })))
+    Some(Mode::Borrowed(Box::new(Borrowed { whole: Type::Reference(whole), kept, capture })))
+}
+
+fn no_lifetime(noun: &str) -> String {
+    format!(
+        "a {noun} names no lifetime: what it borrows is cloned when the runbook is built, and lent \
+         to the body; leave the lifetime out"
+    )
 }
 
 /// `Context` of `runbook::Context`.
@@ -571,16 +618,40 @@ fn wrapped(ty: &Type) -> Option<(&'static str, &Type)> {
 }
 
 /// The first type in `Result<..>`, to point at; the whole type if it has another form.
-pub(crate) fn ok_type(ty: &Type) -> Type {
-    if let Type::Path(path) = ty
-        && let Some(last) = path.path.segments.last()
-        && last.ident == "Result"
-        && let PathArguments::AngleBracketed(arguments) = &last.arguments
-        && let Some(syn::GenericArgument::Type(ok)) = arguments.args.first()
-    {
-        return ok.clone();
+pub(crate) fn ok_type(ty: &Type) -> &Type {
+    in_result(ty, 0).unwrap_or(ty)
+}
+
+/// The error type in `Result<..>`, to point at; the whole type if it names none.
+pub(crate) fn error_type(ty: &Type) -> &Type {
+    in_result(ty, 1).unwrap_or(ty)
+}
+
+fn in_result(ty: &Type, position: usize) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) if last.ident == "Result" => {
+            match arguments.args.iter().nth(position)? {
+                syn::GenericArgument::Type(ty) => Some(ty),
+                _ => None,
+            }
+        }
+        _ => None,
     }
-    ty.clone()
+}
+
+/// Whether the type is certainly no `Result`, even under another name: those are left to the
+/// compiler, which sees through them.
+pub(crate) fn is_plain(ty: &Type) -> bool {
+    const PLAIN: &[&str] = &[
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
+        "u32", "u64", "u128", "usize", "String", "PathBuf", "Vec", "Option", "Verdict",
+    ];
+    match ty {
+        Type::Tuple(_) | Type::Reference(_) | Type::Array(_) | Type::Slice(_) => true,
+        ty => last_word(ty).is_some_and(|word| PLAIN.iter().any(|plain| word == plain)),
+    }
 }
 
 /// The spans of the first and the last token, so that what is written between them underlines
