@@ -384,6 +384,8 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(line: &str) -> Vec<String> {
@@ -473,5 +475,19 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         assert_eq!(split("a | b > c").expect_err("refused").len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in ".*", shell in "[ '\"{}$`|>&.a\u{e9}]*") {
+            let _ = split(&line);
+            let _ = split(&shell);
+        }
+
+        #[test]
+        fn whatever_stands_in_single_quotes_is_one_word(text in "[^']*") {
+            let doubled = text.replace('{', "{{").replace('}', "}}");
+            prop_assert_eq!(shown(&format!("echo '{doubled}' x")), ["echo", &text, "x"]);
+        }
     }
 }
