@@ -6,7 +6,10 @@ use syn::{ItemFn, parse_quote};
 
 use crate::attribute::{Form, Known, Options};
 use crate::errors::Errors;
-use crate::unit::{Kind, Unit, bare, ends, is_plain, last_word, local, ok_type, this};
+use crate::signature::{Kind, Unit};
+use crate::spans::{ends, local, this};
+use crate::types::{is_plain, last_word, ok_type};
+use crate::unit::bare;
 
 const CHECK: Kind = Kind {
     noun: "check",

@@ -12,8 +12,11 @@ mod docs;
 mod errors;
 mod param;
 mod runbook;
+mod signature;
+mod spans;
 mod step;
 mod template;
+mod types;
 mod unit;
 
 use proc_macro::TokenStream;

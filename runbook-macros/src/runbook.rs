@@ -9,9 +9,11 @@ use syn::{
 };
 
 use crate::attribute::{self, Form, Known, Options};
-use crate::docs::{self, Docs, is_doc, with_dashes};
+use crate::docs::{self, Docs, is_doc, is_id, with_dashes};
 use crate::errors::Errors;
-use crate::unit::{bare, is_id, last_word, local};
+use crate::spans::local;
+use crate::types::last_word;
+use crate::unit::bare;
 
 const OPTIONS: &[Known] =
     &[Known { name: "name", form: Form::Text, example: "name = \"deploy-shop\"" }];

@@ -6,7 +6,10 @@ use syn::{ItemFn, Type};
 
 use crate::attribute::{Form, Given, Known, Options};
 use crate::errors::Errors;
-use crate::unit::{Kind, Unit, at, bare, ends, last_word, local, macro_at, ok_type, this};
+use crate::signature::{Kind, Unit};
+use crate::spans::{at, ends, local, macro_at, this};
+use crate::types::{last_word, ok_type};
+use crate::unit::bare;
 
 const STEP: Kind = Kind {
     noun: "step",

@@ -5,7 +5,8 @@ use quote::quote_spanned;
 use syn::LitStr;
 
 use crate::errors::{Errors, list};
-use crate::unit::{Arg, at, macro_at, this};
+use crate::signature::Arg;
+use crate::spans::{at, macro_at, this};
 
 /// An expression of type `String`, inside a method of the unit's struct.
 pub(crate) fn expand(text: &LitStr, args: &[Arg], errors: &mut Errors) -> TokenStream {

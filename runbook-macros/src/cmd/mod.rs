@@ -10,7 +10,7 @@ use syn::{Expr, Ident, LitStr, Token};
 
 use self::words::{Piece, Problem, Word};
 use crate::errors::Errors;
-use crate::unit::local;
+use crate::spans::local;
 
 /// `"literal", name = expr, ..`
 pub(crate) struct Input {
