@@ -53,15 +53,15 @@ impl<T: Data> Out<T> {
     }
 }
 
-impl<E: Data> Out<crate::check::Verdict<E>> {
+impl<E: Data> Out<crate::check::Observation<E>> {
     /// Whether the observed check passed, for [`Runbook::when`](crate::Runbook::when).
     pub fn passed(self) -> Input<bool> {
-        self.map(crate::check::Verdict::passed)
+        self.map(crate::check::Observation::passed)
     }
 
     /// Whether the observed check failed, for [`Runbook::when`](crate::Runbook::when).
     pub fn failed(self) -> Input<bool> {
-        self.map(|verdict| !verdict.passed())
+        self.map(|seen| !seen.passed())
     }
 }
 

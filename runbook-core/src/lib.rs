@@ -32,8 +32,11 @@ mod step;
 mod target;
 pub mod testing;
 
+/// Needed to implement [`Target`], [`Process`], [`Notifier`] and the journal traits.
+pub use async_trait::async_trait;
+
 pub use crate::catalog::{Args, Book, BookSpec, Built, Catalog};
-pub use crate::check::{Check, Level, Verdict};
+pub use crate::check::{Check, Level, Observation, Verdict};
 pub use crate::command::{Command, EnvValue, Exit, Output, ReadOnly, Stdin, ToArg, quote};
 pub use crate::context::{Context, Observer};
 pub use crate::engine::{Control, Engine, Outcome, ResumeOptions, RunHandle, RunOptions};

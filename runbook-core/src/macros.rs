@@ -193,9 +193,11 @@ impl<T: InTitleOrPreview> InText for NotShown<'_, T> {
 )]
 pub trait InTitleOrPreview {}
 
-/// The text that stands for a value in a title or preview.
-pub fn text(value: impl InText) -> String {
-    value.into_text()
+/// The text that stands for a value in a title or preview; one that is not known yet is shown by
+/// its name: `Restart on ‹release›`.
+pub fn text(value: impl InText, name: &str) -> String {
+    let text = value.into_text();
+    if text == crate::plan::KNOWN_LATER { format!("‹{name}›") } else { text }
 }
 
 /// What [`arg`] notes: text, or nothing.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::check::{Check, Verdict};
+use crate::check::{Check, Observation};
 use crate::erased::{CheckObject, ErasedCheck, ManualObject, StepObject};
 use crate::error::Error;
 use crate::event::{Question, QuestionKind, UnitId};
@@ -154,12 +154,13 @@ impl Runbook {
         self.add_check(UnitKind::Check, check, policies, |check| Work::Check { check })
     }
 
-    /// Adds a check whose verdict is noted and never fails the run; for diagnosis. Wire
+    /// Adds a check whose verdict is noted and never fails the run, even if it can't look; for
+    /// diagnosis. Wire
     /// [`Out::passed`] or [`Out::failed`] into [`when`](Self::when).
     pub fn observe<T: IntoCheck>(
         &mut self,
         check: T,
-    ) -> Out<Verdict<<T::Check as Check>::Evidence>> {
+    ) -> Out<Observation<<T::Check as Check>::Evidence>> {
         let With { unit, policies } = check.into_check();
         let check: Arc<dyn ErasedCheck> = Arc::new(CheckObject(unit));
         self.add_check(UnitKind::Observe, check, policies, |check| Work::Observe { check })

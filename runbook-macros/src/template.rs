@@ -21,7 +21,10 @@ pub(crate) fn expand(text: &LitStr, args: &[Arg], errors: &mut Errors) -> TokenS
                     let (this, field) = (at(&this(), span), at(&arg.field, span));
                     format.push_str("{}");
                     values.push(quote_spanned! {span=>
-                        ::runbook::__macros::text((&&&::runbook::__macros::Show(&#this.#field)).show())
+                        ::runbook::__macros::text(
+                            (&&&::runbook::__macros::Show(&#this.#field)).show(),
+                            #name,
+                        )
                     });
                 }
                 None => {

@@ -1,1 +1,15 @@
 //! Where the commands of a runbook run.
+//!
+//! `Local` (feature `local`, on by default) is this machine. The others wrap any target and change
+//! how it is used: [`Sudo`] (as another user), [`InDir`] (in a folder), [`WithEnv`] (with an
+//! environment).
+
+#[cfg(feature = "local")]
+mod local;
+mod sudo;
+mod within;
+
+#[cfg(feature = "local")]
+pub use crate::local::Local;
+pub use crate::sudo::Sudo;
+pub use crate::within::{InDir, WithEnv};

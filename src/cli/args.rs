@@ -86,9 +86,9 @@ pub(crate) fn parse(about: &About<'_>, words: &[OsString]) -> Result<Request, cl
 
 /// The whole command line, for parsing, help and completions.
 pub(crate) fn command(about: &About<'_>) -> Command {
-    let run = || Arg::new("RUN").required(true).help(
-        "A run: its id, the beginning or end of one, or `last`",
-    );
+    let run = || {
+        Arg::new("RUN").required(true).help("A run: its id, the beginning or end of one, or `last`")
+    };
     let mut command = Command::new(about.program.to_owned())
         .bin_name(about.program.to_owned())
         .about(about.doc.to_owned())
@@ -185,14 +185,14 @@ pub(crate) fn command(about: &About<'_>) -> Command {
                 Arg::new("RESOURCE").required(true).help("What is locked, as `locks` shows it"),
                 flag("yes").short('y').help("Do not ask"),
             ]),
-            Command::new("completions").about("Print the completions for a shell").arg(
-                Arg::new("SHELL").required(true).value_parser(value_parser!(Shell)),
-            ),
+            Command::new("completions")
+                .about("Print the completions for a shell")
+                .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(Shell))),
         ]);
     if let Some(version) = about.version {
-        command = command.version(version.to_owned()).arg(
-            flag("version").short('V').action(ArgAction::Version).help("Print the version"),
-        );
+        command = command
+            .version(version.to_owned())
+            .arg(flag("version").short('V').action(ArgAction::Version).help("Print the version"));
     }
     command
 }
@@ -327,9 +327,7 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
             },
         },
         ("locks", _) => Action::Locks,
-        ("unlock", _) => {
-            Action::Unlock { resource: needed(m, "RESOURCE"), yes: m.get_flag("yes") }
-        }
+        ("unlock", _) => Action::Unlock { resource: needed(m, "RESOURCE"), yes: m.get_flag("yes") },
         ("completions", _) => {
             Action::Completions { shell: m.get_one("SHELL").copied().unwrap_or(Shell::Bash) }
         }
@@ -356,7 +354,11 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
 
 /// The text of a refusal. A name that stands where a runbook is expected is said to be no runbook,
 /// and the runbooks are listed; the rest is clap's own.
-pub(crate) fn refusal(about: &About<'_>, words: &[OsString], error: &clap::Error) -> Option<String> {
+pub(crate) fn refusal(
+    about: &About<'_>,
+    words: &[OsString],
+    error: &clap::Error,
+) -> Option<String> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
@@ -364,11 +366,15 @@ pub(crate) fn refusal(about: &About<'_>, words: &[OsString], error: &clap::Error
         return None;
     };
     let at = words.iter().position(|word| word.to_str() == Some(name))?;
-    let takes_a_book = |word: &OsString| {
-        matches!(word.to_str(), Some("run" | "plan" | "check" | "show"))
-    };
+    let takes_a_book =
+        |word: &OsString| matches!(word.to_str(), Some("run" | "plan" | "check" | "show"));
     if !words[..at].iter().any(takes_a_book) {
-        return None;
+        let book = about.books.iter().find(|book| book.name == *name)?;
+        return Some(format!(
+            "`{0}` is a runbook, not a command: `{1} run {0}` runs it, `{1} plan {0}` shows what \
+             it would do",
+            book.name, about.program
+        ));
     }
     let mut text = format!("no runbook is called `{name}`");
     match error.get(ContextKind::SuggestedSubcommand) {

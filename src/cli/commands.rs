@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook_core::{
-    Actor, Answer, Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore,
-    JournalStore, ParamGiven, Phase, Plan, QuestionKind, ResumeOptions, RunHandle, RunId,
-    RunOptions, RunState, UnitId,
+    Answer, Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore, JournalStore,
+    ParamGiven, Phase, Plan, QuestionKind, ResumeOptions, RunHandle, RunId, RunOptions, RunState,
+    UnitId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,12 +17,13 @@ use super::args::{About, Action, Global, Output, Reply, RunFlags};
 use super::env::{self, Environment};
 use super::exit::Exit;
 use super::follow::{Followed, follow};
-use super::io::{Io, Surroundings};
+use super::io::{Io, Surroundings, operator};
 use super::params::Given;
 use super::program::Program;
 use super::prompt::{Lines, Terminal};
 use super::reporter::Reporter;
 use super::runs::{self, Line};
+use super::style::Mark;
 use super::view::{self, Ending, Settled, ViewState};
 use super::{complain, place, text};
 
@@ -237,6 +238,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
 
     fn options(&self, yes: bool, surroundings: &Surroundings) -> RunOptions {
         let mut options = RunOptions::new();
+        options.by = operator();
         options.yes = yes;
         options.version = self.catalog.version_text().map(str::to_owned);
         options.unattended = self.json() || !surroundings.answering;
@@ -274,7 +276,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         };
         let (beside, mut err) = share(err);
         let mut reporter = Reporter::new(output, view, (out, beside), &surroundings, &command);
-        let by = Actor::this_process().name;
+        let by = operator().name;
         let lines = answers.then(|| Lines::new(input));
         let (followed, signalled) = runtime.block_on(async {
             let handle = start();
@@ -299,29 +301,26 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
                     };
                     let mut text = error.to_string();
                     if let (Exit::Stuck, Some(run)) = (exit, &kept) {
-                        text.push_str(&format!(
-                            "\nthe run stopped where it was; when that is put right:\n  {}\n  {}",
-                            command(&format!("resume {run}")),
-                            command(&format!("rollback {run}"))
-                        ));
+                        text.push_str("; the run stopped where it was");
+                        complain(&mut err, err_style, &text);
+                        reporter.interrupted(run, exit.code());
+                    } else {
+                        reporter.abandon(&text, exit.code());
+                        complain(&mut err, err_style, &text);
                     }
-                    reporter.abandon(&text, exit.code());
-                    complain(&mut err, err_style, &text);
                     exit
                 }
             },
             Followed::Interrupted => {
-                let text = match &kept {
-                    Some(run) => format!(
-                        "stopped at once; nothing was rolled back, and the journal has what was \
-                         under way as interrupted\nto go on:   {}\nto undo it: {}",
-                        command(&format!("resume {run}")),
-                        command(&format!("rollback {run}"))
-                    ),
-                    None => "stopped; nothing was changed".to_owned(),
-                };
-                reporter.abandon(&text, Exit::Interrupted.code());
-                complain(&mut err, err_style, &text);
+                let exit = Exit::Interrupted;
+                match &kept {
+                    Some(run) => reporter.interrupted(run, exit.code()),
+                    None => {
+                        let text = "stopped; nothing was changed";
+                        reporter.abandon(text, exit.code());
+                        complain(&mut err, err_style, text);
+                    }
+                }
                 Exit::Interrupted
             }
         };
@@ -406,21 +405,17 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
                 }
             }
         }
+        let command = |words: &str| self.program.command(words);
+        let ending = Ending { command: &command, columns, style };
         if matches!(state.phase(), Phase::Running | Phase::RollingBack) {
-            let (word, color) = runs::status(&events, &state);
-            let word = color.map_or(word.clone(), |color| style.paint(&word, color));
-            lines.push(String::new());
-            lines.push(format!("{word}{}run {run}", style.dot()));
-            for id in state.interrupted() {
-                let title = view.node(&id).map_or(id.as_str(), |node| &node.title);
-                lines.push(format!("  its outcome is not known: {}", style.text(title)));
-            }
-            for words in ["resume", "rollback"] {
-                lines.push(format!("  {}", self.program.command(&format!("{words} {run}"))));
+            let (word, _) = runs::status(&events, &state);
+            if runs::is_alive(&events) == Some(true) {
+                lines.push(String::new());
+                lines.push(format!("{} {word}{}run {run}", style.mark(Mark::Running), style.dot()));
+            } else {
+                lines.extend(view::unfinished(&view, &word, &state.interrupted(), &ending));
             }
         } else {
-            let command = |words: &str| self.program.command(words);
-            let ending = Ending { command: &command, columns, style };
             lines.extend(view::summary(&view, &ending));
         }
         io.write(&(lines.join("\n") + "\n")).map(|()| Exit::Succeeded)
@@ -497,13 +492,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         Ok(Exit::Succeeded)
     }
 
-    fn approve(
-        &self,
-        words: &str,
-        unit: &str,
-        reply: Reply,
-        io: &mut Io,
-    ) -> Result<Exit, Error> {
+    fn approve(&self, words: &str, unit: &str, reply: Reply, io: &mut Io) -> Result<Exit, Error> {
         let store = self.store(&io.surroundings)?;
         let (run, events) = self.read(&*store, words)?;
         let state = fold(&events)?;
@@ -532,7 +521,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             (Reply::No, _) => Answer::No,
             (Reply::Value(value), _) => Answer::Value(value),
         };
-        let by = Actor::this_process().name;
+        let by = operator().name;
         let engine = Engine::from_store(Arc::clone(&store));
         let events = now(async {
             engine.answer(&run, &unit, answer, &by).await?;
@@ -542,9 +531,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let open: Vec<String> = state
             .waiting()
             .iter()
-            .filter(|waiting| {
-                state.unit(&waiting.unit).is_none_or(|unit| unit.answer.is_none())
-            })
+            .filter(|waiting| state.unit(&waiting.unit).is_none_or(|unit| unit.answer.is_none()))
             .flat_map(|waiting| view::question_commands(run.as_str(), waiting))
             .collect();
         let next = if open.is_empty() { vec![format!("resume {run}")] } else { open };
@@ -613,8 +600,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
 }
 
 fn fold(events: &[Arc<Event>]) -> Result<RunState, Error> {
-    RunState::fold(events)
-        .map_err(|error| Error::from(runbook_core::JournalError::from(error)))
+    RunState::fold(events).map_err(|error| Error::from(runbook_core::JournalError::from(error)))
 }
 
 /// Does something short, on this thread.
@@ -677,4 +663,3 @@ impl Io {
         }
     }
 }
-

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use runbook_core::Actor;
+
 use super::style::Style;
 
 /// Where the command line reads and writes, and what surrounds it: [`Io::process`] for a binary,
@@ -142,6 +144,22 @@ impl Surroundings {
         }
         (100, 40)
     }
+}
+
+/// Who runs this process; from the user database where the environment does not say.
+pub(crate) fn operator() -> Actor {
+    let mut actor = Actor::this_process();
+    if actor.name == "unknown" {
+        let uid = rustix::process::getuid().as_raw().to_string();
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        });
+        actor.name = name.unwrap_or(format!("uid {uid}"));
+    }
+    actor
 }
 
 /// What a captured command line wrote.

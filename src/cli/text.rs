@@ -161,9 +161,10 @@ mod tests {
     #[test]
     fn times_are_short() {
         let of = |millis| took(Duration::from_millis(millis));
-        assert_eq!([of(49), of(9_940), of(34_000), of(125_000), of(3_725_000)], [
-            "0.0s", "9.9s", "34s", "2m05s", "1h02m"
-        ]);
+        assert_eq!(
+            [of(49), of(9_940), of(34_000), of(125_000), of(3_725_000)],
+            ["0.0s", "9.9s", "34s", "2m05s", "1h02m"]
+        );
         assert_eq!(time(Timestamp::from_micros(1_773_500_966_535_897)), "2026-03-14T15:09:26Z");
     }
 }

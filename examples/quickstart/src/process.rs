@@ -40,7 +40,7 @@ pub(crate) struct Before(Option<Running>);
 ///
 /// The old process is stopped first: both want the same port. Undone by starting the old release
 /// again.
-#[step(title = "Restart the site on {release}", rollback = Before)]
+#[step(title = "Restart the site on {release}", rollback = Before, repeatable)]
 pub(crate) async fn restart_site(cx: &Context, site: &Site, release: String) -> Result<Running> {
     stop(cx, site).await?;
     start(cx, site, &release).await

@@ -31,13 +31,13 @@ use crate::input::Outputs;
 /// ```
 #[must_use]
 pub fn observer() -> Observer {
-    Surroundings::default().observer()
+    Observer::new(Arc::new(scope(Sweep::new(false), Arc::new(Nowhere))))
 }
 
 /// What a step gets, to test one without an engine. Its events go nowhere.
 #[must_use]
 pub fn context() -> Context {
-    Surroundings::default().context()
+    Context::new(observer())
 }
 
 /// Surroundings of one step or check that collect what it says.
@@ -71,16 +71,8 @@ impl Surroundings {
 
     pub(crate) fn with(sweep: Sweep) -> Self {
         let collected = Arc::new(Collected::default());
-        let scope = Scope {
-            run: RunId::new("test"),
-            unit: UnitId::new("unit"),
-            outputs: Arc::new(Outputs::new(0)),
-            sink: Arc::clone(&collected) as Arc<dyn Sink>,
-            stop: Stop::default(),
-            sweep,
-            grace: Duration::from_secs(1),
-        };
-        Self { scope: Arc::new(scope), collected }
+        let sink = Arc::clone(&collected);
+        Self { scope: Arc::new(scope(sweep, sink)), collected }
     }
 
     /// For a check.
@@ -127,6 +119,26 @@ impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Surroundings({})", self.scope.unit)
     }
+}
+
+fn scope(sweep: Sweep, sink: Arc<dyn Sink>) -> Scope {
+    Scope {
+        run: RunId::new("test"),
+        unit: UnitId::new("unit"),
+        outputs: Arc::new(Outputs::new(0)),
+        sink,
+        stop: Stop::default(),
+        sweep,
+        grace: Duration::from_secs(1),
+    }
+}
+
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn pass(&self, _: EventKind) {}
+    fn keep(&self, _: EventKind) {}
+    fn spool(&self, _: &UnitId, _: StreamKind, _: &str) {}
 }
 
 #[derive(Default)]

@@ -4,7 +4,7 @@ use runbook_core::{Mode, Timestamp, UnitKind};
 
 use super::super::style::{Mark, Style};
 use super::super::text;
-use super::settled::{Row, indent};
+use super::settled::{Row, indent, took};
 use super::state::{Kind, Node, Phase, State, ViewState};
 
 /// The lines of the live part, at most `height - 1` of at most `columns` each; empty when the run
@@ -92,7 +92,8 @@ impl View<'_> {
             self.row(lines, worth, node, mark, None, &inside);
         }
         // A branch that is over is one line until its siblings let it scroll away.
-        if node.state == State::Active {
+        let undoing = |at: &usize| self.state.nodes[*at].state == State::Undoing;
+        if node.state == State::Active || node.children.iter().any(undoing) {
             for child in &node.children {
                 self.node(*child, lines);
             }
@@ -114,14 +115,15 @@ impl View<'_> {
             State::Failed | State::UndoFailed | State::Isolated => {
                 self.row(lines, Worth::Over, node, Mark::Failed, None, "");
             }
-            State::Done => self.row(lines, Worth::Over, node, Mark::Done, None, ""),
+            State::Done => self.row(lines, Worth::Over, node, Mark::Done, took(node), ""),
             State::Undone => self.row(lines, Worth::Over, node, Mark::Undone, None, "undone"),
         }
     }
 
     /// A unit at work: its time, what it says of itself, and its last line of output.
     fn active(&self, node: &Node, lines: &mut Vec<Line>) {
-        let asks = self.state.questions.iter().any(|(unit, _)| self.state.nodes[*unit].id == node.id);
+        let asks =
+            self.state.questions.iter().any(|(unit, _)| self.state.nodes[*unit].id == node.id);
         let mark = match node.state {
             _ if asks => Mark::Asks,
             State::Undoing => Mark::Undone,

@@ -5,8 +5,12 @@ mod frame;
 mod settled;
 mod state;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::frame::frame;
 pub(crate) use self::settled::settled;
 pub(crate) use self::state::{Kind, Node, Settled, State, ViewState};
-pub(crate) use self::summary::{Ending, check_summary, next_commands, question_commands, summary};
+pub(crate) use self::summary::{
+    Ending, check_summary, next_commands, question_commands, summary, unfinished,
+};

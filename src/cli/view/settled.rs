@@ -202,6 +202,7 @@ fn verdict_of(node: &Node) -> (Mark, String) {
         State::Skipped(SkipReason::Operator) => (Mark::Skipped, "taken as done".into()),
         State::Failed | State::UndoFailed => (Mark::Failed, String::new()),
         State::Undone => (Mark::Undone, "undone".into()),
+        _ if node.is_observation() && node.is_fail() => (Mark::Noted, format!("no: {why}")),
         _ if node.verdict.as_ref().is_some_and(|v| v.level != Level::Pass) => (Mark::Warn, why),
         _ => {
             let answer = node.answered.clone().unwrap_or_default();

@@ -28,6 +28,8 @@ pub(crate) struct ViewState {
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) end: Option<RunFinished>,
     pub(crate) last: Option<Timestamp>,
+    /// What failed first: what a rollback that fails began with.
+    pub(crate) first_failure: Option<(usize, Problem)>,
     /// Show every line of output.
     pub(crate) verbose: bool,
     settled: Vec<Settled>,
@@ -109,17 +111,45 @@ pub(crate) enum Settled {
     Header(usize),
     /// A block that was left out or isolated.
     Block(usize),
-    Rollback { cause: String },
+    Rollback {
+        cause: String,
+    },
     Undone(usize),
     FinallyHeader,
-    Resumed { by: String, back: bool, done: usize },
-    Cancel { by: String },
-    LockWaiting { resource: String, holder: LockHolder },
-    LockLost { resource: String, why: String },
-    Leftovers { unit: usize, host: String, processes: Vec<String> },
-    NotNotified { to: String, problem: Problem },
-    Decided { unit: usize, by: String, what: String },
-    Output { unit: usize, line: String },
+    Resumed {
+        by: String,
+        back: bool,
+        done: usize,
+    },
+    Cancel {
+        by: String,
+    },
+    LockWaiting {
+        resource: String,
+        holder: LockHolder,
+    },
+    LockLost {
+        resource: String,
+        why: String,
+    },
+    Leftovers {
+        unit: usize,
+        host: String,
+        processes: Vec<String>,
+    },
+    NotNotified {
+        to: String,
+        problem: Problem,
+    },
+    Decided {
+        unit: usize,
+        by: String,
+        what: String,
+    },
+    Output {
+        unit: usize,
+        line: String,
+    },
 }
 
 /// So many lines of output are kept of each unit, to be shown if it fails.
@@ -149,6 +179,10 @@ impl ViewState {
     /// What is known of the run's mode; a run until then.
     pub(crate) fn mode(&self) -> Mode {
         self.head.as_ref().map_or(Mode::Run, |head| head.mode)
+    }
+
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.phase == Phase::Cancelling
     }
 
     pub(crate) fn top(&self) -> &[usize] {
@@ -189,8 +223,8 @@ impl ViewState {
             E::CancelRequested { by } => {
                 if self.phase == Phase::Forward {
                     self.phase = Phase::Cancelling;
+                    self.settled.push(Settled::Cancel { by: by.clone() });
                 }
-                self.settled.push(Settled::Cancel { by: by.clone() });
             }
             E::RollbackStarted { cause, units } => {
                 self.settle_all();
@@ -223,9 +257,9 @@ impl ViewState {
             E::LockLost { resource, why } => self
                 .settled
                 .push(Settled::LockLost { resource: resource.clone(), why: why.clone() }),
-            E::Notified { to, problem: Some(problem) } => self
-                .settled
-                .push(Settled::NotNotified { to: to.clone(), problem: problem.clone() }),
+            E::Notified { to, problem: Some(problem) } => {
+                self.settled.push(Settled::NotNotified { to: to.clone(), problem: problem.clone() })
+            }
             E::BlockStarted { block } => self.change(block, |node| {
                 node.state = State::Active;
                 node.entered = true;
@@ -246,6 +280,7 @@ impl ViewState {
                     }
                 };
             }),
+
             other => self.note_unit(other, at),
         }
     }
@@ -328,6 +363,7 @@ impl ViewState {
             E::Failed { problem, .. } => {
                 end(node, State::Failed);
                 node.problem = Some(problem.clone());
+                self.first_failure.get_or_insert((unit, problem.clone()));
                 self.questions.retain(|(asking, _)| *asking != unit);
             }
             E::UndoStarted { .. } => {
@@ -420,7 +456,20 @@ impl ViewState {
             satisfied: None,
         });
         self.index.insert(id.clone(), at);
-        let children = inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        let children: Vec<usize> =
+            inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        if let Kind::Block(BlockKind::Each(_)) = self.nodes[at].kind
+            && self.nodes[at].title == "each"
+        {
+            let names: Vec<&str> =
+                children.iter().map(|child| self.nodes[*child].title.as_str()).collect();
+            self.nodes[at].title = match names.as_slice() {
+                [first, .., last] if names.len() > 4 => {
+                    format!("Each of {}: {first} to {last}", names.len())
+                }
+                names => format!("Each of {}", names.join(", ")),
+            };
+        }
         self.nodes[at].children = children;
         Some(at)
     }
@@ -585,6 +634,12 @@ impl ViewState {
             }
             return over;
         }
+        // A branch or remedy that failed may be undone by itself: its lines wait for that.
+        let may_be_isolated =
+            matches!(node.kind, Kind::Block(BlockKind::Branch | BlockKind::Remedy));
+        if may_be_isolated && node.state == State::Failed {
+            return false;
+        }
         let (over, concurrent) = (node.is_over(), node.is_concurrent());
         if over && matches!(node.state, State::Skipped(_)) {
             self.hand_out(at, Settled::Block(at));
@@ -679,6 +734,16 @@ impl Node {
             Kind::Unit(unit) => Some(unit),
             Kind::Block(_) => None,
         }
+    }
+
+    /// A check whose verdict is only noted.
+    pub(crate) fn is_observation(&self) -> bool {
+        self.unit().is_some_and(|unit| unit.kind == UnitKind::Observe)
+    }
+
+    /// Its latest verdict is that it is not as it should be.
+    pub(crate) fn is_fail(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.level == Level::Fail)
     }
 
     /// So many checks must pass after it.

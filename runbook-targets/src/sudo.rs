@@ -1,0 +1,3 @@
+//! placeholder
+/// s
+pub struct Sudo;

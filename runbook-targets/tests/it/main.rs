@@ -1,0 +1,9 @@
+//! Real processes, real files, real sockets.
+#![cfg(target_os = "linux")]
+
+mod arguments;
+mod commands;
+mod ending;
+mod files;
+mod sockets;
+mod support;
