@@ -4,6 +4,9 @@
 //! depend on this crate alone, with `extern crate runbook_core as runbook;` at their root so that
 //! the macros' paths resolve.
 
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __macros;
 mod catalog;
 mod check;
 mod command;
@@ -17,9 +20,6 @@ mod host;
 mod input;
 mod journal;
 mod lock;
-#[doc(hidden)]
-#[path = "macros.rs"]
-pub mod __macros;
 mod manual;
 mod notify;
 mod param;

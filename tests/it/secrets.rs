@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use runbook::targets::Local;
 use runbook::{
-    About, Answer, Command, Context, Engine, EventKind, Failure, FileStore, Host,
-    Manual, News, Notifier, Observer, Outcome, Result, Rollback, RunOptions, Runbook, Secret,
-    Status, Step, report,
+    About, Answer, Command, Context, Engine, EventKind, Failure, FileStore, Host, Manual, News,
+    Notifier, Observer, Outcome, Result, Rollback, RunOptions, Runbook, Secret, Status, Step,
+    report,
 };
 use serde::{Deserialize, Serialize};
 

@@ -200,6 +200,10 @@ pub fn word(event: &EventKind) -> String {
     match event {
         E::RunStarted(_) => "run".into(),
         E::RunResumed { mode, .. } => format!("resumed {mode:?}"),
+        E::Resolved { unit, args, .. } => {
+            let args: Vec<_> = args.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{unit} {}", args.join(" "))
+        }
         E::Started { unit, .. } => format!("start {unit}"),
         E::Finished { unit, .. } => format!("done {unit}"),
         E::Failed { unit, problem } => format!("failed {unit}: {problem}"),
