@@ -65,7 +65,7 @@ pub use crate::policy::{IntoCheck, IntoStep, Retry, Rolling, Wait, With};
 pub use crate::runbook::{Ladder, Runbook};
 pub use crate::secret::{Secret, contains_secret, scrub, scrub_panics};
 pub use crate::step::{
-    About, Data, Harmless, Irreversible, Reversible, Rollback, Step, Undo, UndoKind,
+    About, Data, Harmless, Irreversible, NotReversible, Reversible, Rollback, Step, Undo, UndoKind,
 };
 pub use crate::target::{
     Address, BoxRead, BoxStream, BoxWrite, FileInfo, FileKind, Host, Process, Spawn, Stream,

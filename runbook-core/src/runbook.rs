@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::policy::{IntoCheck, IntoStep, Policies, Rolling, Wait, With};
 use crate::step::private::Sealed;
-use crate::step::{About, Data, Irreversible, Reversible, Step, UndoKind};
+use crate::step::{About, Data, NotReversible, Reversible, Step, UndoKind};
 
 /// Collects steps and checks in the order in which they are to happen; [`build`](Self::build)
 /// gives an immutable [`Plan`].
@@ -142,7 +142,7 @@ impl Runbook {
         why: impl Into<String>,
     ) -> Out<<T::Step as Step>::Output>
     where
-        T::Step: Step<Rollback = Irreversible>,
+        <T::Step as Step>::Rollback: NotReversible,
     {
         self.add_step(step.into_step(), Some(why.into()))
     }
