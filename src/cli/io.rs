@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use runbook_core::Actor;
+use runbook_core::{Actor, Answer, Error, QuestionKind};
+use serde::Serialize;
 
 use super::style::Style;
 
@@ -144,6 +145,58 @@ impl Surroundings {
         }
         (100, 40)
     }
+}
+
+impl Io {
+    /// A result; a reader that went away, as `head` does, is no error.
+    pub(crate) fn write(&mut self, page: &str) -> Result<(), Error> {
+        match self.out.write_all(page.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::usage(format!("writing to standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn write_json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Error::usage(format!("writing JSON: {error}")))?;
+        self.write(&(text + "\n"))
+    }
+
+    /// Whether a person says yes.
+    pub(crate) fn confirm(&mut self, question: &str) -> bool {
+        loop {
+            let _ = self.err.write_all(question.as_bytes());
+            let _ = self.err.flush();
+            let mut line = String::new();
+            if !matches!(self.input.read_line(&mut line), Ok(n) if n > 0) {
+                return false;
+            }
+            match super::prompt::read_answer(&QuestionKind::Approval, &line) {
+                Ok(answer) => return answer == Answer::Yes,
+                Err(accepted) => {
+                    let _ = writeln!(self.err, "{accepted}");
+                }
+            }
+        }
+    }
+}
+
+/// Two ways to the same output.
+pub(crate) fn share(out: Box<dyn Write + Send>) -> (Box<dyn Write + Send>, Box<dyn Write + Send>) {
+    use std::sync::{Mutex, PoisonError};
+    struct Shared(Arc<Mutex<Box<dyn Write + Send>>>);
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+        }
+    }
+    let shared = Arc::new(Mutex::new(out));
+    (Box::new(Shared(Arc::clone(&shared))), Box::new(Shared(shared)))
 }
 
 /// Who runs this process; from the user database where the environment does not say.

@@ -50,6 +50,7 @@ mod commands;
 mod env;
 mod exit;
 mod follow;
+mod history;
 mod io;
 mod painter;
 mod params;

@@ -28,7 +28,7 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
             ("rollback", format!("{} to undo: {cause}", text::count(units.len(), "unit")))
         }
         E::LockWaiting { resource, holder } => {
-            ("lock", format!("waiting for {resource}, held by {holder}"))
+            ("lock", format!("waiting for {resource}, held by {}", text::holder(holder)))
         }
         E::LockAcquired { resource } => ("lock", format!("took {resource}")),
         E::LockLost { resource, why } => ("lock", format!("lost {resource}: {why}")),

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use runbook_core::Timestamp;
+use runbook_core::{LockHolder, Timestamp};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The columns that `text` takes; escape sequences take none.
@@ -125,6 +125,23 @@ pub(crate) fn time(at: Timestamp) -> String {
 pub(crate) fn day_and_minute(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(..16).unwrap_or(&text).replace('T', " ")
+}
+
+/// Who holds a lock, since when and why.
+pub(crate) fn holder(holder: &LockHolder) -> String {
+    let by = &holder.by;
+    let mut text = format!(
+        "run {} of `{}` by {}@{} since {}",
+        holder.run,
+        holder.book,
+        by.name,
+        by.machine,
+        time(holder.since)
+    );
+    if let Some(reason) = &holder.reason {
+        text.push_str(&format!(" ({reason})"));
+    }
+    text
 }
 
 /// `1 step`, `2 steps`.

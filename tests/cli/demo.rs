@@ -226,7 +226,7 @@ impl Book<Shop> for Rollout {
         b.when("Leave maintenance", found.passed(), |b| {
             b.step(write("maintenance", "off"));
         });
-        let rolling = Rolling { at_once: 2, canary: 1, max_failed: 1, pause: Duration::ZERO };
+        let rolling = Rolling { at_once: 1, canary: 1, max_failed: 1, pause: Duration::ZERO };
         b.each(["web1", "web2", "web3"], rolling, |host, b| {
             b.step(write(&format!("{host}-stopped"), "yes"));
             let mood = if *host == "web2" { Mood::Fails } else { Mood::Well };

@@ -7,16 +7,17 @@ fn questions_are_asked_and_wrong_answers_are_refused() {
     let world = World::new();
     let _tidy = tidy(&world);
     let mut terminal = world.terminal(&["run", "ask"], 90, 50);
-    terminal.wait_for("approve? [y]es, [n]o stops the run:");
+    let approve = "approve? [y]es, [n]o stops the run:";
+    terminal.wait_for_cue(approve);
     terminal.type_keys("\n");
-    terminal.wait_for("please type y or n");
+    terminal.wait_for_cue(&format!("please type y or n\n  {approve}"));
     terminal.type_keys("y\n");
-    terminal.wait_for("done? [y]es, [n]o stops the run:");
-    assert!(terminal.text().contains("The number is in the contract."));
+    terminal.wait_for_cue("The number is in the contract.\n  done? [y]es, [n]o stops the run:");
     terminal.type_keys("done\n");
-    terminal.wait_for("Which number did it get?");
+    let value = "a whole number from 0 to 65535:";
+    terminal.wait_for_cue(&format!("Which number did it get?\n  {value}"));
     terminal.type_keys("soon\n");
-    terminal.wait_for("\"soon\": expected a whole number from 0 to 65535");
+    terminal.wait_for_cue(&format!("expected a whole number from 0 to 65535\n  {value}"));
     terminal.type_keys("4711\n");
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
@@ -28,7 +29,7 @@ fn questions_are_asked_and_wrong_answers_are_refused() {
 fn a_no_stops_the_run_and_rolls_it_back() {
     let world = World::new();
     let mut terminal = world.terminal(&["run", "ask"], 90, 50);
-    terminal.wait_for("approve?");
+    terminal.wait_for_cue("stops the run:");
     terminal.type_keys("n\n");
     let (code, screen) = terminal.end();
     assert_eq!(code, 1, "{screen}");
@@ -40,7 +41,7 @@ fn a_no_stops_the_run_and_rolls_it_back() {
 fn the_end_of_input_at_a_question_ends_the_run_in_order() {
     let world = World::new();
     let mut terminal = world.terminal(&["run", "ask"], 90, 50);
-    terminal.wait_for("approve?");
+    terminal.wait_for_cue("stops the run:");
     terminal.type_keys("\x04");
     let (code, screen) = terminal.end();
     assert_eq!(code, 1, "{screen}");
@@ -51,7 +52,7 @@ fn the_end_of_input_at_a_question_ends_the_run_in_order() {
 fn ctrl_c_at_a_question_ends_the_run_in_order() {
     let world = World::new();
     let mut terminal = world.terminal(&["run", "ask"], 90, 50);
-    terminal.wait_for("approve?");
+    terminal.wait_for_cue("stops the run:");
     terminal.type_keys("\x03");
     let (code, screen) = terminal.end();
     assert_eq!(code, 1, "{screen}");
@@ -96,7 +97,7 @@ fn an_interrupted_run_asks_what_to_do_with_what_was_under_way() {
     child.wait().unwrap();
     world.put("go", "");
     let mut terminal = world.terminal(&["resume", "last"], 90, 30);
-    terminal.wait_for("[r]etry, [s]kip, roll [b]ack:");
+    terminal.wait_for_cue("[r]etry, [s]kip, roll [b]ack:");
     terminal.type_keys("r\n");
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
@@ -200,7 +201,7 @@ fn taking_a_lock_away_is_asked_for_and_says_whose_it_was() {
     let child = world.start(&["run", "slow", "--reason", "prices"]);
     world.wait_for("hold");
     let mut terminal = world.terminal(&["unlock", "site:demo"], 100, 20);
-    let asked = terminal.wait_for("take the lock away?");
+    let asked = terminal.wait_for_cue("take the lock away? [y]es, [n]o:");
     assert!(asked.contains("(prices)"), "{asked}");
     terminal.type_keys("n\n");
     assert_eq!(terminal.end(), (0, asked + " n\nthe lock stays"));

@@ -166,6 +166,8 @@ pub struct Terminal {
     screen: Arc<(Mutex<vt100::Parser>, Condvar)>,
     child: Child,
     raw: Arc<Mutex<Vec<u8>>>,
+    /// Ends when nobody holds the terminal any more.
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -209,7 +211,7 @@ impl Terminal {
         let raw = Arc::new(Mutex::new(Vec::new()));
         let (mut output, shown, kept) =
             (keys.try_clone().unwrap(), Arc::clone(&screen), Arc::clone(&raw));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal whose program has ended answers with an error.
             while let Ok(n @ 1..) = output.read(&mut buffer) {
@@ -218,7 +220,7 @@ impl Terminal {
                 shown.1.notify_all();
             }
         });
-        Self { keys, screen, child, raw }
+        Self { keys, screen, child, raw, reader: Some(reader) }
     }
 
     /// What is on the screen, without empty lines at the end.
@@ -229,11 +231,20 @@ impl Terminal {
 
     /// Waits until `text` is on the screen; gives the screen.
     pub fn wait_for(&self, text: &str) -> String {
+        self.wait(text, |shown| shown.contains(text))
+    }
+
+    /// Waits until the cursor stands behind `text`.
+    pub fn wait_for_cue(&self, text: &str) -> String {
+        self.wait(text, |shown| shown.ends_with(text))
+    }
+
+    fn wait(&self, text: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut parser = self.screen.0.lock().unwrap();
         let end = Instant::now() + PATIENCE;
         loop {
             let shown = screen_text(&parser);
-            if shown.contains(text) {
+            if is_so(&shown) {
                 return shown;
             }
             assert!(Instant::now() < end, "waited for {text:?}; the screen is:\n{shown}");
@@ -271,14 +282,8 @@ impl Terminal {
             status.is_some()
         });
         // What it wrote last may still be on its way.
-        let mut before = self.raw.lock().unwrap().len();
-        loop {
-            std::thread::sleep(Duration::from_millis(20));
-            let now = self.raw.lock().unwrap().len();
-            if now == before {
-                break;
-            }
-            before = now;
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
         }
         (status.and_then(|status| status.code()).unwrap_or(-1), self.text())
     }
@@ -304,6 +309,7 @@ pub fn tidy(world: &World) -> insta::internals::SettingsBindDropGuard {
     settings.add_filter(r"by ops@\S+", "by ops@HOST");
     // Times stand in a column of their own, of seven characters, if they are worth telling.
     settings.add_filter(r"· \d+(\.\d)?s( ·|\n)", "· 0s$2");
+    settings.add_filter(r"(?m): \d\.\ds$", "");
     settings.add_filter(r"   \d\.\ds", "       ");
     settings.add_filter(r"(?m) +$", "");
     settings.add_filter(r"\b\d\.\ds\b", "0.0s");

@@ -2,6 +2,8 @@
 //! [`settled`]), and how the run ended ([`summary`]). All of it is a function of events.
 
 mod frame;
+mod node;
+mod order;
 mod settled;
 mod state;
 mod summary;
@@ -9,8 +11,9 @@ mod summary;
 mod tests;
 
 pub(crate) use self::frame::frame;
+pub(crate) use self::node::{Kind, Node, State};
 pub(crate) use self::settled::settled;
-pub(crate) use self::state::{Kind, Node, Settled, State, ViewState};
+pub(crate) use self::state::{Settled, ViewState};
 pub(crate) use self::summary::{
     Ending, check_summary, next_commands, question_commands, summary, unfinished,
 };

@@ -7,8 +7,9 @@ use runbook_core::{
 
 use super::super::style::{Color, Mark, Style};
 use super::super::text;
+use super::node::{Node, State};
 use super::settled::problem_lines;
-use super::state::{Node, State, ViewState};
+use super::state::ViewState;
 
 /// What is known of the end besides the events.
 pub(crate) struct Ending<'a> {
