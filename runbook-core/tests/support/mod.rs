@@ -1,5 +1,5 @@
 //! A small world in memory, and steps that change it.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::type_complexity)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
