@@ -42,6 +42,7 @@ impl Given {
 }
 
 pub(crate) trait ErasedStep: Send + Sync {
+    fn about(&self) -> About;
     fn satisfied<'a>(&'a self, cx: &'a Observer) -> BoxFuture<'a, Result<Option<Given>>>;
     fn record<'a>(&'a self, cx: &'a Observer) -> Option<BoxFuture<'a, Result<Json>>>;
     fn run<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Given>>;
@@ -58,6 +59,9 @@ pub(crate) trait ErasedStep: Send + Sync {
 pub(crate) struct StepObject<S>(pub(crate) S);
 
 impl<S: Step> ErasedStep for StepObject<S> {
+    fn about(&self) -> About {
+        self.0.about()
+    }
     fn satisfied<'a>(&'a self, cx: &'a Observer) -> BoxFuture<'a, Result<Option<Given>>> {
         Box::pin(async move { self.0.satisfied(cx).await?.map(Given::new).transpose() })
     }
@@ -120,11 +124,8 @@ impl<C: Check> ErasedCheck for CheckObject<C> {
                 // To see nothing is an observation too; to be cancelled is not.
                 Err(failure) if gives == Gives::Verdict && !failure.kind().outcome_unknown() => {
                     let why = failure.to_problem().message;
-                    let record = VerdictRecord {
-                        level: Level::Fail,
-                        why: why.clone(),
-                        evidence: None,
-                    };
+                    let record =
+                        VerdictRecord { level: Level::Fail, why: why.clone(), evidence: None };
                     let output = Given::new(Observation::<C::Evidence>::blind(why))?;
                     return Ok(Looked { record, output: Some(output) });
                 }

@@ -4,6 +4,9 @@
 //! depend on this crate alone, with `extern crate runbook_core as runbook;` at their root so that
 //! the macros' paths resolve.
 
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __macros;
 mod catalog;
 mod check;
 mod command;
@@ -17,9 +20,6 @@ mod host;
 mod input;
 mod journal;
 mod lock;
-#[doc(hidden)]
-#[path = "macros.rs"]
-pub mod __macros;
 mod manual;
 mod notify;
 mod param;
@@ -65,7 +65,7 @@ pub use crate::policy::{IntoCheck, IntoStep, Retry, Rolling, Wait, With};
 pub use crate::runbook::{Ladder, Runbook};
 pub use crate::secret::{Secret, contains_secret, scrub, scrub_panics};
 pub use crate::step::{
-    About, Data, Harmless, Irreversible, Reversible, Rollback, Step, Undo, UndoKind,
+    About, Data, Harmless, Irreversible, NotReversible, Reversible, Rollback, Step, Undo, UndoKind,
 };
 pub use crate::target::{
     Address, BoxRead, BoxStream, BoxWrite, FileInfo, FileKind, Host, Process, Spawn, Stream,

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -55,53 +55,48 @@ impl<E> Judged for Verdict<E> {
     type Evidence = E;
 }
 
+/// The error of a `#[step]` or `#[check]` fn.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` of a step or check can't become a `Failure`",
+    label = "not an error",
+    note = "every type that implements `std::error::Error` can, with all its causes; a text is put into one by `Failure::msg(..)`"
+)]
+pub trait IntoFailure {
+    fn into_failure(self) -> Failure;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<Failure>> IntoFailure for E {
+    fn into_failure(self) -> Failure {
+        self.into()
+    }
+}
+
 /// The user's error becomes a [`Failure`].
-pub fn lift<R: Returned>(returned: R) -> Result<R::Ok>
-where
-    R::Err: Into<Failure>,
-{
-    returned.into_result().map_err(Into::into)
+pub fn lift<R: Returned<Err: IntoFailure>>(returned: R) -> Result<R::Ok> {
+    returned.into_result().map_err(IntoFailure::into_failure)
 }
 
 /// A borrowed argument.
 #[diagnostic::on_unimplemented(
-    message = "`&{Self}` can't be an argument of a step or check: `{Self}` is not `Clone`",
+    message = "`&{Self}` can't be an argument of a step or check",
     label = "not `Clone + Send + Sync + 'static`",
     note = "a borrowed argument is cloned when the runbook is built, and kept until the step runs: derive `Clone`, or hold the value in an `Arc`",
     note = "an argument that is wired from the output of an earlier unit is owned: `{Self}`, without the `&`"
 )]
-pub trait Capture {
-    type Kept;
-    fn capture(&self) -> Self::Kept;
-}
+pub trait Captured: Clone + Send + Sync + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Clone + Send + Sync + 'static> Capture for T {
-    type Kept = T;
-    fn capture(&self) -> T {
-        self.clone()
-    }
+impl<T: Clone + Send + Sync + 'static> Captured for T {}
+
+/// What is kept of a `&T`.
+pub fn capture<T: Captured>(value: &T) -> T {
+    value.clone()
 }
 
-impl Capture for str {
-    type Kept = String;
-    fn capture(&self) -> String {
-        self.into()
-    }
-}
-
-impl Capture for Path {
-    type Kept = PathBuf;
-    fn capture(&self) -> PathBuf {
-        self.into()
-    }
-}
-
-impl<T: Clone + Send + Sync + 'static> Capture for [T] {
-    type Kept = Vec<T>;
-    fn capture(&self) -> Vec<T> {
-        self.to_vec()
-    }
+/// What is kept of a `&[T]`.
+pub fn capture_slice<T: Captured>(value: &[T]) -> Vec<T> {
+    value.to_vec()
 }
 
 /// An owned argument.
@@ -158,12 +153,6 @@ impl<T: fmt::Display> ShowOther for &Show<'_, Vec<T>> {
     }
 }
 
-/// In a title a value that is not known yet is shown by its name: `Restart on ‹release›`.
-pub fn or_name(shown: impl fmt::Display, name: &str) -> String {
-    let shown = shown.to_string();
-    if shown == crate::plan::KNOWN_LATER { format!("‹{name}›") } else { shown }
-}
-
 pub trait ShowNothing<'a> {
     type Value;
     fn show(&self) -> NotShown<'a, Self::Value>;
@@ -176,14 +165,39 @@ impl<'a, T> ShowNothing<'a> for Show<'a, T> {
     }
 }
 
-/// A value that can't be shown. Its `Display` is never there for such a type: used in a title or
-/// preview, the compiler says which type lacks it.
-pub struct NotShown<'a, T>(&'a T);
+/// A value that can't be shown.
+pub struct NotShown<'a, T>(#[allow(dead_code)] &'a T);
 
-impl<T: fmt::Display> fmt::Display for NotShown<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+/// A value in a title or preview.
+pub trait InText {
+    fn into_text(self) -> String;
+}
+
+impl InText for String {
+    fn into_text(self) -> String {
+        self
     }
+}
+
+impl<T: InTitleOrPreview> InText for NotShown<'_, T> {
+    fn into_text(self) -> String {
+        String::new()
+    }
+}
+
+/// Implemented by nothing: it names the type that can't be shown.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't stand in a title or preview",
+    label = "names an argument that is not `Display`",
+    note = "borrowed arguments can that implement `std::fmt::Display`, and all owned ones; a `Secret` never is shown"
+)]
+pub trait InTitleOrPreview {}
+
+/// The text that stands for a value in a title or preview; one that is not known yet is shown by
+/// its name: `Restart on ‹release›`.
+pub fn text(value: impl InText, name: &str) -> String {
+    let text = value.into_text();
+    if text == crate::plan::KNOWN_LATER { format!("‹{name}›") } else { text }
 }
 
 /// What [`arg`] notes: text, or nothing.
@@ -266,23 +280,20 @@ pub struct Parameter<T> {
     parse: fn(&Args, &ParamSpec) -> Result<T, Error>,
 }
 
-impl<T> Parameter<T> {
-    /// The one place that asks for `T: Param`, so that there is one message a parameter.
-    pub fn new(name: &str, doc: &str, default: Option<&str>) -> Self
-    where
-        T: Param,
-    {
-        Self {
-            spec: ParamSpec {
-                name: name.into(),
-                doc: doc.into(),
-                kind: T::kind(),
-                default: default.map(Into::into),
-            },
-            parse: |args, spec| args.parse(spec),
-        }
+/// The one place that asks for `T: Param`, so that there is one message a parameter.
+pub fn parameter<T: Param>(name: &str, doc: &str, default: Option<&str>) -> Parameter<T> {
+    Parameter {
+        spec: ParamSpec {
+            name: name.into(),
+            doc: doc.into(),
+            kind: T::kind(),
+            default: default.map(Into::into),
+        },
+        parse: |args, spec| args.parse(spec),
     }
+}
 
+impl<T> Parameter<T> {
     /// Its value.
     pub fn value(&self, args: &Args) -> Result<T, Error> {
         (self.parse)(args, &self.spec)

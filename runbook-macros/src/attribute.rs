@@ -111,6 +111,9 @@ impl Options {
     }
 }
 
+/// The adaptors of steps and checks, which some look for in the attribute.
+const POLICIES: &[&str] = &["retry", "timeout", "verify", "requires", "confirm", "named"];
+
 /// One option, without the comma after it; `None` if it is unknown, which is reported.
 fn option(
     attribute: &str,
@@ -123,17 +126,28 @@ fn option(
         syn::Error::new(error.span(), format!("expected an option of `#[{attribute}]`: {names}"))
     })?;
     let Some(known) = known.iter().find(|known| name == known.name) else {
-        let hint = meant(&name.to_string(), known.iter().map(|known| known.name))
-            .map(|meant| format!("; did you mean `{meant}`?"))
-            .unwrap_or_default();
-        let names = list(known.iter().map(|known| known.name));
-        errors.at(
-            &name,
-            format!("`#[{attribute}]` has no option `{name}`{hint}\nits options are {names}"),
-        );
+        let hint = if attribute != "runbook" && POLICIES.iter().any(|policy| name == policy) {
+            format!(
+                ": a {attribute} gets it where it is added, as in `b.{attribute}(it.{name}(..))`"
+            )
+        } else {
+            meant(&name.to_string(), known.iter().map(|known| known.name))
+                .map(|meant| format!("; did you mean `{meant}`?"))
+                .unwrap_or_default()
+        };
+        let names = options(known.iter().map(|known| known.name));
+        errors.at(&name, format!("`#[{attribute}]` has no option `{name}`{hint}\n{names}"));
         return Ok(None);
     };
-    let wrong = |span| syn::Error::new(span, format!("write `{}`", known.example));
+    let wrong = |span| {
+        let takes = match known.form {
+            Form::Word => "no value",
+            Form::Text => "a text",
+            Form::Texts => "a text, or a list of texts",
+            Form::Path => "a path",
+        };
+        syn::Error::new(span, format!("`{name}` takes {takes}: write `{}`", known.example))
+    };
     if known.form == Form::Word {
         if !input.is_empty() && !input.peek(Token![,]) {
             return Err(wrong(name.span()));
@@ -165,6 +179,13 @@ fn option(
         Some(value) if input.is_empty() || input.peek(Token![,]) => Ok(Some(Given { name, value })),
         _ => Err(wrong(start)),
     }
+}
+
+/// `its options are ..`, or `its only option is ..`.
+pub(crate) fn options<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.into_iter().collect();
+    let is = if names.len() == 1 { "its only option is" } else { "its options are" };
+    format!("{is} {}", list(names))
 }
 
 /// Goes on after the next comma, so that one bad option does not hide the next.

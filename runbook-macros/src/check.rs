@@ -2,17 +2,20 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::ItemFn;
+use syn::{ItemFn, parse_quote};
 
 use crate::attribute::{Form, Known, Options};
 use crate::errors::Errors;
-use crate::unit::{Kind, Unit, bare, ends, local, ok_type};
+use crate::signature::{Kind, Unit};
+use crate::spans::{ends, local, this};
+use crate::types::{is_plain, last_word, ok_type};
+use crate::unit::bare;
 
 const CHECK: Kind = Kind {
     noun: "check",
     capability: "Observer",
     foreign: ("Context", "it only looks, and an `Observer` has no method that changes anything"),
-    returns: "Result<Verdict<()>>",
+    returns: "Result<Verdict<..>>",
 };
 
 const OPTIONS: &[Known] = &[
@@ -29,27 +32,37 @@ pub(crate) fn expand(args: TokenStream, item: &ItemFn) -> TokenStream {
         return quote! { #bare #errors };
     };
     let about = unit.about(&options, &mut errors);
+    let mut returned = unit.returned();
+    let ok_part = ok_type(&returned).clone();
+    if is_plain(&ok_part) && last_word(&ok_part).is_none_or(|word| word != "Verdict") {
+        if errors.is_empty() {
+            let shown = quote!(#ok_part).to_string().replace(' ', "");
+            errors.at(
+                &ok_part,
+                format!(
+                    "a check gives back a `Verdict` in its `Result`: \
+                     `Verdict::pass_if(good, evidence, \"why, in one line\")` makes one, and \
+                     `-> Result<Verdict<{shown}>>` is its type"
+                ),
+            );
+        }
+        returned = parse_quote!(::runbook::Result<::runbook::Verdict<#ok_part>>);
+    }
     let ok = errors.is_empty();
     let items = unit.items(ok);
     let attrs = unit.impl_attrs();
     let name = unit.name();
-    let cx = local("cx");
-
-    let returned = match &item.sig.output {
-        syn::ReturnType::Default => syn::parse_quote!(::runbook::Result<::runbook::Verdict<()>>),
-        syn::ReturnType::Type(_, ty) => (**ty).clone(),
-    };
-    let (first, last) = ends(&ok_type(&returned));
+    let (cx, this) = (local("cx"), this());
+    let (first, last) = ends(ok_type(&returned));
     let open = quote_spanned! {first=> << };
     let close = quote_spanned! {last=>
         as ::runbook::__macros::Returned>::Ok as ::runbook::__macros::Judged>::Evidence
     };
     let evidence = quote! { type Evidence = #open #returned #close; };
     let (about, body, errors) = if ok {
-        let bind = unit.bind(&quote! { self }, &cx);
-        let call = unit.call_body(&cx);
-        let lift = quote_spanned! {first=> ::runbook::__macros::lift };
-        (about, quote! { #bind #lift(#call.await) }, quote!())
+        let bind = unit.bind(&this, &cx);
+        let call = unit.call_body(&this, &cx);
+        (about, quote! { #bind #call }, quote!())
     } else {
         let about = quote! { fn about(&self) -> ::runbook::About { ::core::panic!() } };
         (about, quote! { ::core::panic!() }, errors.to_items())

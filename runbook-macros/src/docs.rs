@@ -94,6 +94,17 @@ pub(crate) fn kebab(name: &str) -> String {
     out
 }
 
+/// Whether it stays the same when it becomes part of a unit's id.
+pub(crate) fn is_id(text: &str) -> bool {
+    !text.is_empty()
+        && text.split('-').all(|word| {
+            !word.is_empty()
+                && word
+                    .chars()
+                    .all(|c| c == '.' || c.is_numeric() || (c.is_alphabetic() && !c.is_uppercase()))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use syn::parse_quote;

@@ -8,10 +8,12 @@ use syn::{
     parse_quote,
 };
 
-use crate::attribute::{Form, Known, Options};
-use crate::docs::{self, Docs, is_doc, with_dashes};
-use crate::errors::{Errors, list};
-use crate::unit::{bare, is_id, last_word, local};
+use crate::attribute::{self, Form, Known, Options};
+use crate::docs::{self, Docs, is_doc, is_id, with_dashes};
+use crate::errors::Errors;
+use crate::spans::local;
+use crate::types::last_word;
+use crate::unit::bare;
 
 const OPTIONS: &[Known] =
     &[Known { name: "name", form: Form::Text, example: "name = \"deploy-shop\"" }];
@@ -103,19 +105,27 @@ pub(crate) fn expand(args: TokenStream, item: &ItemFn) -> TokenStream {
                 Some(Default { text, .. }) => quote! { ::core::option::Option::Some(#text) },
                 None => quote! { ::core::option::Option::None },
             };
-            quote! { ::runbook::__macros::Parameter::<#ty>::new(#name, #doc, #default) }
+            quote! { ::runbook::__macros::parameter::<#ty>(#name, #doc, #default) }
         });
+        let at_return = match &sig.output {
+            syn::ReturnType::Default => ident.span(),
+            syn::ReturnType::Type(_, ty) => ty.span(),
+        };
+        let at_return = Span::mixed_site().located_at(at_return);
+        let built = quote_spanned! {at_return=>
+            ::runbook::Built::built(#ident(
+                #b, #env_value #(#params.#index.value(#args)?),*
+            ))
+        };
         let literals = parameters.iter().filter_map(literal_check);
         (
             quote! {
                 #(#literals)*
                 (#(#news,)*)
             },
-            quote_spanned! {Span::mixed_site()=>
+            quote! {
                 let #params = Self::__params();
-                ::runbook::Built::built(#ident(
-                    #b, #env_value #(#params.#index.value(#args)?),*
-                ))
+                #built
             },
         )
     } else {
@@ -242,9 +252,9 @@ fn parameter(input: &PatType, errors: &mut Errors) -> Option<Parameter> {
             if !meta.path.is_ident("default") {
                 let name = &meta.path;
                 return Err(meta.error(format!(
-                    "`#[param]` has no option `{}`; its options are {}",
+                    "`#[param]` has no option `{}`\n{}",
                     quote!(#name),
-                    list(["default"])
+                    attribute::options(["default"])
                 )));
             }
             let literal: Expr = meta.value()?.parse()?;

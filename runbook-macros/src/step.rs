@@ -2,12 +2,14 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::spanned::Spanned;
 use syn::{ItemFn, Type};
 
 use crate::attribute::{Form, Given, Known, Options};
 use crate::errors::Errors;
-use crate::unit::{Kind, Unit, bare, ends, last_word, local, ok_type};
+use crate::signature::{Kind, Unit};
+use crate::spans::{at, ends, local, macro_at, this};
+use crate::types::{last_word, ok_type};
+use crate::unit::bare;
 
 const STEP: Kind = Kind {
     noun: "step",
@@ -56,7 +58,7 @@ pub(crate) fn expand(args: TokenStream, item: &ItemFn) -> TokenStream {
     let name = unit.name();
 
     let returned = unit.returned();
-    let (first, last) = ends(&ok_type(&returned));
+    let (first, last) = ends(ok_type(&returned));
     let open = quote_spanned! {first=> < };
     let close = quote_spanned! {last=> as ::runbook::__macros::Returned>::Ok };
     let output = quote! { type Output = #open #returned #close; };
@@ -89,16 +91,12 @@ pub(crate) fn expand(args: TokenStream, item: &ItemFn) -> TokenStream {
         Some(Undo::Fns { .. }) => quote! { ::runbook::__macros::Recorded<#name> },
         Some(Undo::Harmless) | None => quote! { ::runbook::Harmless },
     };
-    let cx = local("cx");
-    let this = quote! { self };
+    let (cx, this) = (local("cx"), this());
     let bind = unit.bind(&this, &cx);
-    let call = unit.call_body(&cx);
-    // At the return type: that is where an error type which is no `Failure` is written.
-    let lift = quote_spanned! {first=> ::runbook::__macros::lift };
-    let run = quote_spanned! {Span::mixed_site()=> #lift(#call.await) };
+    let run = unit.call_body(&this, &cx);
     let satisfied = options.path("satisfied").map(|path| {
         let found = unit.call_named(path, &this, &cx, &[]);
-        let found = quote_spanned! {path.span()=> ::runbook::__macros::lift(#found.await) };
+        let found = quote_spanned! {macro_at(path)=> ::runbook::__macros::lift(#found.await) };
         quote! {
             async fn satisfied(
                 &self, #cx: &::runbook::Observer
@@ -137,23 +135,19 @@ fn recorded(unit: &Unit, before: &Type, rollback: &Type) -> TokenStream {
     let name = unit.name();
     let attrs = unit.impl_attrs();
     let (cx, step, record, done) = (local("cx"), local("step"), local("record"), local("done"));
-    let this = quote! { #step };
-    let bind = unit.bind(&this, &cx);
-    let look = unit.call_named(before, &this, &cx, &[]);
-    let at = before.span();
-    let looked = quote_spanned! {at=> ::runbook::__macros::lift(#look.await)? };
-    let new = quote_spanned! {at=> ::runbook::__macros::Recorded::new(&#record) };
+    let bind = unit.bind(&step, &cx);
+    let look = unit.call_named(before, &step, &cx, &[]);
+    let span = macro_at(before);
+    let looked = quote_spanned! {span=> ::runbook::__macros::lift(#look.await)? };
+    let new = quote_spanned! {span=> ::runbook::__macros::Recorded::new(&#record) };
     // The closure is never called: it tells the type of the record.
-    let read = quote_spanned! {at=> self.read(|| #look)? };
-    let at = rollback.span();
-    let extra = {
-        let (mut record, mut done) = (record.clone(), done.clone());
-        record.set_span(record.span().located_at(at));
-        done.set_span(done.span().located_at(at));
-        [quote_spanned! {at=> &#record }, quote! { #done }]
-    };
-    let undo = unit.call_named(rollback, &this, &cx, &extra);
-    let undone = quote_spanned! {at=> ::runbook::__macros::lift(#undo.await) };
+    let this = this();
+    let read = quote_spanned! {span=> #this.read(|| #look)? };
+    let span = macro_at(rollback);
+    let (was, output) = (at(&record, span), at(&done, span));
+    let extra = [quote_spanned! {span=> &#was }, quote! { #output }];
+    let undo = unit.call_named(rollback, &step, &cx, &extra);
+    let undone = quote_spanned! {span=> ::runbook::__macros::lift(#undo.await) };
     quote! {
         #attrs
         impl ::runbook::Rollback<#name> for ::runbook::__macros::Recorded<#name> {

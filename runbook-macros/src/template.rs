@@ -5,11 +5,12 @@ use quote::quote_spanned;
 use syn::LitStr;
 
 use crate::errors::{Errors, list};
-use crate::unit::Arg;
+use crate::signature::Arg;
+use crate::spans::{at, macro_at, this};
 
 /// An expression of type `String`, inside a method of the unit's struct.
 pub(crate) fn expand(text: &LitStr, args: &[Arg], errors: &mut Errors) -> TokenStream {
-    let span = text.span();
+    let span = macro_at(text);
     let mut format = String::new();
     let mut values = Vec::new();
     for part in parse(&text.value()) {
@@ -17,12 +18,11 @@ pub(crate) fn expand(text: &LitStr, args: &[Arg], errors: &mut Errors) -> TokenS
             Ok(Part::Text(text)) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
             Ok(Part::Name(name)) => match args.iter().find(|arg| arg.name == name) {
                 Some(arg) => {
-                    let mut field = arg.field.clone();
-                    field.set_span(field.span().located_at(span));
+                    let (this, field) = (at(&this(), span), at(&arg.field, span));
                     format.push_str("{}");
                     values.push(quote_spanned! {span=>
-                        ::runbook::__macros::or_name(
-                            (&&&::runbook::__macros::Show(&self.#field)).show(),
+                        ::runbook::__macros::text(
+                            (&&&::runbook::__macros::Show(&#this.#field)).show(),
                             #name,
                         )
                     });

@@ -1,194 +1,19 @@
-//! What `#[step]` and `#[check]` share: a fn becomes a constructor and a struct of the same name.
+//! What `#[step]` and `#[check]` make alike: a constructor and a struct of the same name, and what
+//! these say about themselves.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
-use syn::{
-    Attribute, FnArg, Ident, ItemFn, Pat, PathArguments, ReturnType, Type, TypeReference,
-    parse_quote,
-};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Attribute, Ident, ItemFn, ReturnType, Type, parse_quote};
 
 use crate::attribute::Options;
-use crate::docs::{Docs, is_doc, with_dashes};
+use crate::docs::{is_doc, is_id, with_dashes};
 use crate::errors::Errors;
+use crate::signature::{Arg, Kind, Mode, Unit};
+use crate::spans::{at, local, macro_at};
 use crate::template;
-
-/// What differs between steps and checks.
-pub(crate) struct Kind {
-    /// `step`.
-    pub(crate) noun: &'static str,
-    /// `Context`: the type that the fn gets a reference to.
-    pub(crate) capability: &'static str,
-    /// The other kind's, and why it is not for this kind.
-    pub(crate) foreign: (&'static str, &'static str),
-    /// `Result<..>`, as advice for a fn that returns nothing.
-    pub(crate) returns: &'static str,
-}
-
-/// A fn that is to become a step or a check.
-pub(crate) struct Unit {
-    pub(crate) item: ItemFn,
-    pub(crate) kind: &'static Kind,
-    /// Whether its first argument is the context.
-    pub(crate) takes_cx: bool,
-    pub(crate) args: Vec<Arg>,
-    pub(crate) docs: Docs,
-}
-
-/// One argument, the context left out.
-pub(crate) struct Arg {
-    /// Its name as a field.
-    pub(crate) field: Ident,
-    /// Its name for people, without `r#`.
-    pub(crate) name: String,
-    pub(crate) mode: Mode,
-}
-
-pub(crate) enum Mode {
-    /// `&T`: cloned when the runbook is built.
-    Borrowed(Box<Borrowed>),
-    /// `T`: an input.
-    Owned(Box<Type>),
-}
-
-pub(crate) struct Borrowed {
-    /// `&T`, without a lifetime.
-    whole: Type,
-    /// `T`.
-    target: Type,
-    /// What the field holds: `String` for `str`.
-    kept: Type,
-}
+use crate::types::{error_type, is_plain};
 
 impl Unit {
-    /// Looks at the fn; `None` if no struct can be made of it, which is reported.
-    pub(crate) fn parse(item: &ItemFn, kind: &'static Kind, errors: &mut Errors) -> Option<Self> {
-        let noun = kind.noun;
-        let sig = &item.sig;
-        let mut whole = true;
-        if sig.asyncness.is_none() {
-            errors.at(
-                &sig.fn_token,
-                format!("a {noun} is an `async fn`: write `async fn {}(..)`", sig.ident),
-            );
-        }
-        if let Some(token) = &sig.constness {
-            errors.at(token, format!("a {noun} can't be a `const fn`"));
-        }
-        if let Some(token) = &sig.abi {
-            errors.at(token, format!("a {noun} can't be an `extern` fn"));
-        }
-        if !matches!(sig.safety, syn::Safety::Default) {
-            errors.at(&sig.safety, format!("a {noun} can't be an `unsafe fn`"));
-        }
-        if !sig.generics.params.is_empty() || sig.generics.where_clause.is_some() {
-            let generics = &sig.generics;
-            let tokens = match &generics.where_clause {
-                Some(clause) if generics.params.is_empty() => quote! { #clause },
-                _ => generics.params.to_token_stream(),
-            };
-            errors.at(
-                &tokens,
-                format!(
-                    "a {noun} can't be generic, since its output is read back from the journal \
-                     by its type: write one fn a type, or implement the trait by hand"
-                ),
-            );
-            whole = false;
-        }
-        if let Some(variadic) = &sig.variadic {
-            errors.at(variadic, format!("a {noun} can't be variadic"));
-            whole = false;
-        }
-        match &sig.output {
-            ReturnType::Default => errors.at(
-                &sig.ident,
-                format!("a {noun} gives back a `Result`: write `-> {}`", kind.returns),
-            ),
-            ReturnType::Type(_, ty) => {
-                if let Type::ImplTrait(ty) = &**ty {
-                    errors.at(ty, format!("a {noun} names what it gives back: no `impl` here"));
-                    whole = false;
-                }
-            }
-        }
-        let mut unit = Self {
-            item: item.clone(),
-            kind,
-            takes_cx: false,
-            args: Vec::new(),
-            docs: Docs::of(&item.attrs),
-        };
-        for (position, input) in sig.inputs.iter().enumerate() {
-            match input {
-                FnArg::Receiver(receiver) => {
-                    errors.at(receiver, format!("a {noun} is a free fn: no `self` here"));
-                    whole = false;
-                }
-                FnArg::Typed(input) => {
-                    if unit.context(position, &input.ty, errors) {
-                        continue;
-                    }
-                    if let Some(cfg) = input.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
-                        errors.at(
-                            cfg,
-                            format!(
-                                "an argument of a {noun} can't be left out: put the `cfg` on the fn"
-                            ),
-                        );
-                    }
-                    match &*input.pat {
-                        Pat::Ident(pat) if pat.subpat.is_none() && pat.by_ref.is_none() => {
-                            let mode = mode(kind, &input.ty, errors);
-                            whole &= mode.is_some();
-                            let name = pat.ident.to_string();
-                            let name = name.strip_prefix("r#").unwrap_or(&name).to_owned();
-                            unit.args.extend(mode.map(|mode| Arg {
-                                field: pat.ident.clone(),
-                                name,
-                                mode,
-                            }));
-                        }
-                        pat => {
-                            errors.at(
-                                pat,
-                                format!("an argument of a {noun} has a plain name: plans show it"),
-                            );
-                            whole = false;
-                        }
-                    }
-                }
-            }
-        }
-        whole.then_some(unit)
-    }
-
-    /// Whether the argument is the context; what is wrong with it is reported.
-    fn context(&mut self, position: usize, ty: &Type, errors: &mut Errors) -> bool {
-        let Kind { noun, capability, foreign: (foreign, why), .. } = self.kind;
-        let (target, borrowed) = match ty {
-            Type::Reference(reference) => (&*reference.elem, reference.mutability.is_none()),
-            ty => (ty, false),
-        };
-        let Some(word) = last_word(target) else { return false };
-        if word == foreign {
-            errors.at(ty, format!("a {noun} gets a `&{capability}`, not a `&{foreign}`: {why}"));
-            // Left out of the constructor all the same: callers don't pass it.
-            self.takes_cx = true;
-            return true;
-        }
-        if word != *capability {
-            return false;
-        }
-        if !borrowed {
-            errors.at(ty, format!("a {noun} gets its context as `&{capability}`"));
-        } else if position > 0 {
-            errors.at(ty, format!("the `&{capability}` comes first"));
-        }
-        self.takes_cx = true;
-        true
-    }
-
     pub(crate) fn name(&self) -> &Ident {
         &self.item.sig.ident
     }
@@ -243,10 +68,8 @@ impl Unit {
         });
         let values = self.args.iter().map(|Arg { field, mode, .. }| match mode {
             Mode::Borrowed(borrowed) => {
-                let target = &borrowed.target;
-                quote! {
-                    #field: <#target as ::runbook::__macros::Capture>::capture(#field)
-                }
+                let capture = &borrowed.capture;
+                quote! { #field: #capture(#field) }
             }
             Mode::Owned(ty) => quote! {
                 #field: ::runbook::IntoInput::<#ty>::into_input(#field)
@@ -292,7 +115,10 @@ impl Unit {
         item.attrs.retain(|attr| !is_doc(attr) && !attr.path().is_ident("deprecated"));
         item.attrs.retain(|attr| !attr.path().is_ident("cfg"));
         item.attrs.push(parse_quote!(#[doc = #doc]));
-        item.attrs.push(parse_quote!(#[allow(clippy::too_many_arguments)]));
+        // What the macro asks for is not the author's choice.
+        item.attrs.push(parse_quote!(
+            #[allow(clippy::too_many_arguments, clippy::unused_async, clippy::missing_errors_doc)]
+        ));
         item.sig.ident = Ident::new("call", item.sig.ident.span());
         quote! { #item }
     }
@@ -319,9 +145,9 @@ impl Unit {
     }
 
     /// Binds the owned arguments of `unit` to locals; [`Self::pass`] refers to them.
-    pub(crate) fn bind(&self, unit: &TokenStream, cx: &Ident) -> TokenStream {
+    pub(crate) fn bind(&self, unit: &Ident, cx: &Ident) -> TokenStream {
         let locals = self.args.iter().enumerate().filter_map(|(i, arg)| match arg.mode {
-            Mode::Owned(_) => Some(self.value(i)),
+            Mode::Owned(_) => Some(value(i)),
             Mode::Borrowed(_) => None,
         });
         quote! { let (#(#locals,)*) = #unit.__resolve(#cx)?; }
@@ -329,13 +155,11 @@ impl Unit {
 
     /// The arguments for a call of the body (owned ones by value) or of a fn named in the
     /// attribute (`by_ref`); their spans are `span`, so that a mismatch is shown there.
-    pub(crate) fn pass(&self, unit: &TokenStream, by_ref: bool, span: Span) -> Vec<TokenStream> {
+    fn pass(&self, unit: &Ident, by_ref: bool, span: Span) -> Vec<TokenStream> {
+        let unit = at(unit, span);
         let args = self.args.iter().enumerate();
         args.map(|(i, Arg { field, mode, .. })| {
-            let mut value = self.value(i);
-            value.set_span(Span::mixed_site().located_at(span));
-            let mut field = field.clone();
-            field.set_span(field.span().located_at(span));
+            let (value, field) = (at(&value(i), span), at(field, span));
             match mode {
                 Mode::Borrowed(_) => quote_spanned! {span=> &#unit.#field },
                 Mode::Owned(_) if by_ref => quote_spanned! {span=> &#value },
@@ -345,32 +169,28 @@ impl Unit {
         .collect()
     }
 
-    fn value(&self, i: usize) -> Ident {
-        format_ident!("value{i}", span = Span::mixed_site())
-    }
-
     /// A call of a fn named in the attribute: the context, `extra`, then the step's arguments.
     pub(crate) fn call_named(
         &self,
         path: &Type,
-        unit: &TokenStream,
+        unit: &Ident,
         cx: &Ident,
         extra: &[TokenStream],
     ) -> TokenStream {
-        let span = path.span();
+        let span = macro_at(path);
         let args = self.pass(unit, true, span);
-        let mut cx = cx.clone();
-        cx.set_span(cx.span().located_at(span));
+        let cx = at(cx, span);
         // A path parsed as a type prints as an expression too: both are `a::b::<T>`.
         quote_spanned! {span=> #path(#cx #(, #extra)* #(, #args)*) }
     }
 
-    /// A call of the body.
-    pub(crate) fn call_body(&self, cx: &Ident) -> TokenStream {
-        let unit = quote! { self };
-        let args = self.pass(&unit, false, Span::mixed_site());
-        let cx = self.takes_cx.then(|| quote! { #cx, });
-        quote! { Self::call(#cx #(#args),*) }
+    /// A call of the body, lifted; an error type that is no failure is shown where it is written.
+    pub(crate) fn call_body(&self, unit: &Ident, cx: &Ident) -> TokenStream {
+        let returned = self.returned();
+        let span = macro_at(error_type(&returned));
+        let args = self.pass(unit, false, span);
+        let cx = self.takes_cx.then(|| at(cx, span)).into_iter();
+        quote_spanned! {span=> ::runbook::__macros::lift(Self::call(#(#cx,)* #(#args),*).await) }
     }
 
     /// `fn about` and `fn inputs` of the trait.
@@ -444,14 +264,16 @@ impl Unit {
         }
     }
 
-    /// The return type; `()` in a `Result` where it is missing, which was reported.
+    /// The return type; where it is no `Result`, which was reported, a `Result` of it.
     pub(crate) fn returned(&self) -> Type {
         match &self.item.sig.output {
+            ReturnType::Type(_, ty) if is_plain(ty) => parse_quote!(::runbook::Result<#ty>),
             ReturnType::Type(_, ty) => (**ty).clone(),
             ReturnType::Default => parse_quote!(::runbook::Result<()>),
         }
     }
 
+    /// What stands before the trait's impl.
     pub(crate) fn impl_attrs(&self) -> TokenStream {
         let common = self.common_attrs();
         quote! { #(#common)* #[allow(unused_variables, unused_mut, clippy::pedantic)] }
@@ -463,142 +285,7 @@ pub(crate) fn bare(item: &ItemFn) -> TokenStream {
     quote! { #[allow(dead_code, unused_variables)] #item }
 }
 
-/// A variable that user code can't see.
-pub(crate) fn local(name: &str) -> Ident {
-    Ident::new(name, Span::mixed_site())
-}
-
-/// How an argument of this type is taken; `None` if it can't be, which is reported.
-fn mode(kind: &Kind, ty: &Type, errors: &mut Errors) -> Option<Mode> {
-    let noun = kind.noun;
-    match ty {
-        Type::Reference(reference) => borrowed(noun, reference, errors),
-        Type::ImplTrait(_) => {
-            errors.at(ty, format!("an argument of a {noun} has a named type: no `impl` here"));
-            None
-        }
-        ty => {
-            if let Some((wrapper @ ("Out" | "Input"), inner)) = wrapped(ty) {
-                let inner = quote!(#inner).to_string().replace(' ', "");
-                errors.at(
-                    ty,
-                    format!(
-                        "write the type of the value, `{inner}`: an owned argument takes a value \
-                         or an `Out<{inner}>`, and the body gets the value; `{wrapper}` is not \
-                         written here"
-                    ),
-                );
-            } else if last_word(ty).is_some_and(|word| word == "Secret") {
-                errors.at(
-                    ty,
-                    "a `Secret` is borrowed: write `&Secret`\nan owned argument is shown in plans \
-                     and can be read back from the journal; a secret is in neither",
-                );
-            }
-            Some(Mode::Owned(Box::new(ty.clone())))
-        }
-    }
-}
-
-fn borrowed(noun: &str, reference: &TypeReference, errors: &mut Errors) -> Option<Mode> {
-    let target = &*reference.elem;
-    if let Some(token) = &reference.mutability {
-        let shown = quote!(#target).to_string().replace(' ', "");
-        errors.at(
-            token,
-            format!(
-                "a {noun} can't borrow mutably: a borrowed argument is cloned when the runbook is \
-                 built, so that a change would be lost\nwrite `&{shown}` for what is there when \
-                 the runbook is built, or `{shown}` for an input that can be wired from the output \
-                 of an earlier unit"
-            ),
-        );
-    }
-    if let Some(lifetime) = &reference.lifetime {
-        errors.at(
-            lifetime,
-            format!(
-                "a borrowed argument of a {noun} names no lifetime: it is cloned when the runbook \
-                 is built, and lent to the body"
-            ),
-        );
-    }
-    let kept = match target {
-        Type::Slice(slice) => {
-            let item = &slice.elem;
-            parse_quote!(::std::vec::Vec<#item>)
-        }
-        Type::TraitObject(_) | Type::ImplTrait(_) => {
-            errors.at(
-                target,
-                format!("an argument of a {noun} is cloned when the runbook is built: take a type that is `Clone`, such as `&Arc<dyn ..>`"),
-            );
-            return None;
-        }
-        target => match last_word(target) {
-            Some(word) if word == "str" => parse_quote!(::std::string::String),
-            Some(word) if word == "Path" => parse_quote!(::std::path::PathBuf),
-            _ => target.clone(),
-        },
-    };
-    let mut whole = reference.clone();
-    whole.lifetime = None;
-    Some(Mode::Borrowed(Box::new(Borrowed {
-        whole: Type::Reference(whole),
-        target: target.clone(),
-        kept,
-    })))
-}
-
-/// `Context` of `runbook::Context`.
-pub(crate) fn last_word(ty: &Type) -> Option<&Ident> {
-    match ty {
-        Type::Path(path) if path.qself.is_none() => Some(&path.path.segments.last()?.ident),
-        _ => None,
-    }
-}
-
-/// `("Out", T)` of `runbook::Out<T>`.
-fn wrapped(ty: &Type) -> Option<(&'static str, &Type)> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last()?;
-    let word = ["Out", "Input"].into_iter().find(|word| last.ident == word)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    match arguments.args.first()? {
-        syn::GenericArgument::Type(inner) if arguments.args.len() == 1 => Some((word, inner)),
-        _ => None,
-    }
-}
-
-/// The first type in `Result<..>`, to point at; the whole type if it has another form.
-pub(crate) fn ok_type(ty: &Type) -> Type {
-    if let Type::Path(path) = ty
-        && let Some(last) = path.path.segments.last()
-        && last.ident == "Result"
-        && let PathArguments::AngleBracketed(arguments) = &last.arguments
-        && let Some(syn::GenericArgument::Type(ok)) = arguments.args.first()
-    {
-        return ok.clone();
-    }
-    ty.clone()
-}
-
-/// The spans of the first and the last token, so that what is written between them underlines
-/// all of `tokens`.
-pub(crate) fn ends(tokens: &impl quote::ToTokens) -> (Span, Span) {
-    let mut tokens = tokens.to_token_stream().into_iter();
-    let first = tokens.next().map_or_else(Span::call_site, |token| token.span());
-    let last = tokens.last().map_or(first, |token| token.span());
-    (first, last)
-}
-
-/// Whether it stays the same when it becomes part of a unit's id.
-pub(crate) fn is_id(text: &str) -> bool {
-    !text.is_empty()
-        && text.split('-').all(|word| {
-            !word.is_empty()
-                && word
-                    .chars()
-                    .all(|c| c == '.' || c.is_numeric() || (c.is_alphabetic() && !c.is_uppercase()))
-        })
+/// The local that holds the value of the `i`th argument.
+fn value(i: usize) -> Ident {
+    format_ident!("value{i}", span = Span::mixed_site())
 }

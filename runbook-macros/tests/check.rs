@@ -7,7 +7,7 @@ use runbook_core::{
 };
 use runbook_macros::{check, step};
 
-/// The service has {enough} workers.
+/// The service has enough workers.
 ///
 /// Counts them.
 #[check(title = "{service} has {least} workers", preview = "pgrep -c {service}")]

@@ -95,7 +95,7 @@ fn title_and_preview_are_templates_over_the_arguments() {
         b.irreversible(upload("backups", &Secret::new("a long password"), dumped), "it is a copy");
     });
     assert_eq!(units[0].preview, ["pg_dump -Fc shop", "ls /srv", "true {}"]);
-    assert_eq!(units[1].title, "Upload ‹known after the run› to backups");
+    assert_eq!(units[1].title, "Upload ‹dump› to backups");
     assert_eq!(units[1].id.as_str(), "put-1.0");
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use runbook::{
-    Command, Context, During, Failure, Observer, Result, cmd, step,
-};
+use runbook::{Command, Context, During, Failure, Observer, Result, cmd, step};
 use serde::{Deserialize, Serialize};
 
 use crate::env::Site;
@@ -51,12 +49,7 @@ impl runbook::Rollback<restart_site> for Before {
         Ok(Before(running(cx, &step.site).await?))
     }
 
-    async fn rollback(
-        &self,
-        step: &restart_site,
-        _: Option<&Running>,
-        cx: &Context,
-    ) -> Result<()> {
+    async fn rollback(&self, step: &restart_site, _: Option<&Running>, cx: &Context) -> Result<()> {
         stop(cx, &step.site).await?;
         if let Some(before) = &self.0 {
             start(cx, &step.site, &before.release).await?;

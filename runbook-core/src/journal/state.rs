@@ -236,7 +236,7 @@ impl RunState {
             }
             E::Failed { unit, .. } => self.unit_mut(unit)?.fail(unit, resumes)?,
             E::Retrying { unit, .. } => self.known(unit)?.retry(unit, resumes)?,
-            E::Asked { unit, .. } | E::LeftoversEnded { unit, .. } => {
+            E::Asked { unit, .. } | E::Resolved { unit, .. } | E::LeftoversEnded { unit, .. } => {
                 self.known(unit)?;
             }
             // A ladder has a check of its own.

@@ -10,7 +10,7 @@ use syn::{Expr, Ident, LitStr, Token};
 
 use self::words::{Piece, Problem, Word};
 use crate::errors::Errors;
-use crate::unit::local;
+use crate::spans::local;
 
 /// `"literal", name = expr, ..`
 pub(crate) struct Input {
@@ -35,12 +35,14 @@ impl Parse for Input {
             let name = input.call(Ident::parse_any).map_err(|error| {
                 syn::Error::new(error.span(), "expected `name = value`; its use is `{name}`")
             })?;
-            input.parse::<Token![=]>().map_err(|error| {
-                syn::Error::new(
-                    error.span(),
-                    "an argument of `cmd!` has a name: `name = value`; its use is `{name}`",
-                )
-            })?;
+            if !input.peek(Token![=]) {
+                let message = format!(
+                    "what follows the command is `name = value`; a variable `{name}` is found \
+                     without being named here"
+                );
+                return Err(syn::Error::new(name.span(), message));
+            }
+            input.parse::<Token![=]>()?;
             named.push((name, input.parse()?));
         }
         Ok(Self { line, named })

@@ -284,7 +284,6 @@ impl Splitter<'_> {
 
     /// What starts here, unquoted, if a shell would act on it: its length, and what to do.
     fn shell_only(&self) -> Option<(usize, String)> {
-        const NO_SHELL: &str = "there is no shell here";
         let rest = &self.line[self.at..];
         let starts = |text: &str| rest.starts_with(text);
         let (text, advice) = if starts("||") || starts("&&") {
@@ -298,7 +297,7 @@ impl Splitter<'_> {
             let text = if starts("2>") { "2>" } else { ">" };
             (
                 text,
-                "a command's output is captured: take it from what `output(&command)` gives, and write it to a file with `write`",
+                "a command's output is captured: take it from what `run(&command)` gives, and write it to a file with `write`",
             )
         } else if starts("<") {
             ("<", "give the command its input with `.stdin(..)`")
@@ -315,28 +314,28 @@ impl Splitter<'_> {
                 "interpolate a Rust variable, `{name}`, or set one for the command with `.env(..)`",
             )
         } else if starts("*") || starts("?") {
-            (
-                &rest[..1],
-                "file names are not expanded: list the folder and interpolate, `{files...}`",
-            )
+            (&rest[..1], "list the folder and interpolate what fits, `{files...}`")
         } else if starts("~") && self.word.is_none() {
-            ("~", "home folders are not expanded: interpolate the path, `{home}`")
-        } else if starts("(") || starts(")") {
-            (&rest[..1], "there are no subshells: make it several commands")
+            ("~", "interpolate the path, `{home}`")
+        } else if starts("(") {
+            ("(", "make it several commands")
         } else if starts("\\") {
-            ("\\", "a backslash takes no meaning away: group with quotes")
+            ("\\", "what belongs together is grouped with quotes")
         } else if starts("#") && self.word.is_none() {
-            ("#", "there are no comments in a command: write them beside it")
+            ("#", "write a comment beside the command")
         } else {
             return None;
         };
-        let mark = if text == "`" { "a backtick".into() } else { format!("`{text}`") };
-        let quoted = if text == "`" { "in single quotes".into() } else { format!("as `'{text}'`") };
+        let (mark, quoted) = if text == "`" {
+            ("a backtick".to_owned(), "put it in single quotes".to_owned())
+        } else {
+            (format!("`{text}`"), format!("quote it: `'{text}'`"))
+        };
         Some((
             text.len(),
             format!(
-                "{mark} means nothing, since {NO_SHELL}: {advice}\nif the program is to see it as \
-                 it stands, quote it: {quoted}"
+                "there is no shell here that acts on {mark}: {advice}\nif the program itself is to \
+                 get it, {quoted}"
             ),
         ))
     }
@@ -385,6 +384,8 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(line: &str) -> Vec<String> {
@@ -441,10 +442,10 @@ mod tests {
             ("echo \"it is `date`\"", "single quotes"),
             ("echo $HOME", "`.env(..)`"),
             ("echo \"$HOME\"", "single quotes"),
-            ("ls *.rs", "not expanded"),
-            ("ls ~/x", "home folders"),
-            (r"echo a\ b", "group with quotes"),
-            ("ls # all", "no comments"),
+            ("ls *.rs", "list the folder"),
+            ("ls ~/x", "interpolate the path"),
+            (r"echo a\ b", "grouped with quotes"),
+            ("ls # all", "a comment"),
             ("PORT=1 serve", "`.env(\"PORT\", value)`"),
         ] {
             let message = problem(line);
@@ -474,5 +475,19 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         assert_eq!(split("a | b > c").expect_err("refused").len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in ".*", shell in "[ '\"{}$`|>&.a\u{e9}]*") {
+            let _ = split(&line);
+            let _ = split(&shell);
+        }
+
+        #[test]
+        fn whatever_stands_in_single_quotes_is_one_word(text in "[^']*") {
+            let doubled = text.replace('{', "{{").replace('}', "}}");
+            prop_assert_eq!(shown(&format!("echo '{doubled}' x")), ["echo", &text, "x"]);
+        }
     }
 }

@@ -16,7 +16,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Bytes without NUL; every second one of those that shells, options and paths trip over.
-fn bytes(length: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn bytes(
+    length: impl Into<proptest::collection::SizeRange>,
+) -> impl Strategy<Value = Vec<u8>> {
     let odd = prop::sample::select(b" '\"\\$`\n\t-*?~&|;<>(){}[]!#%=\x01\x7f\x80\xc3\xff".to_vec());
     vec(prop_oneof![odd, 1_u8..=255], length)
 }

@@ -111,13 +111,13 @@ async fn leftovers_of_a_killed_process_are_ended_and_nothing_else() {
     let cookie = format!("run:{}", left.value());
     // As a runbook that was killed would have left them.
     std::process::Command::new("sh")
-        .args(["-c", "setsid sh -c 'sleep 1004 & sleep 1005' >/dev/null 2>&1 &"])
+        .args(["-c", "setsid sh -c 'sleep 1004 & exec sleep 1005' >/dev/null 2>&1 &"])
         .env(Mark::NAME, left.value())
         .env("RUNBOOK_UNIT", &cookie)
         .env("RUNBOOK_COMMAND", "1.0123456789abcdef.7")
         .status()
         .unwrap();
-    comes_true("they run", || left.living().len() == 3).await;
+    comes_true("they run", || left.command_lines() == ["sleep 1004", "sleep 1005"]).await;
     let command = own.on(sh("exec sleep 1006"));
     let local = Local::new();
     let mut running = local.spawn(&command, &runbook_core::Spawn::new(&cookie)).await.unwrap();
@@ -127,7 +127,7 @@ async fn leftovers_of_a_killed_process_are_ended_and_nothing_else() {
     assert_eq!(left.living(), [0; 0]);
     assert_eq!(own.living().len(), 1, "what this process started is none of them");
     let ended: Vec<_> = ended.iter().map(|line| line.split(" (").next().unwrap()).collect();
-    assert_eq!(ended, ["sh -c sleep 1004 & sleep 1005", "sleep 1004", "sleep 1005"]);
+    assert_eq!(ended, ["sleep 1004", "sleep 1005"]);
     let again = soon(local.end_leftovers(&cookie, Duration::from_secs(5))).await.unwrap();
     assert_eq!(again, [""; 0]);
     soon(running.kill(Duration::ZERO)).await.unwrap();

@@ -2,20 +2,21 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use insta::assert_snapshot;
 use runbook_core::testing::context;
-use runbook_core::{FileKind, Target, WriteOptions};
+use runbook_core::{FileKind, Host, Target, WriteOptions};
 use runbook_targets::Local;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use crate::support::{here, in_a_process_of_its_own, soon};
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -92,7 +93,7 @@ async fn large_content_is_streamed() {
 }
 
 /// Says a little and then fails, or never says more.
-struct Broken(bool, bool);
+pub(crate) struct Broken(pub(crate) bool, pub(crate) bool);
 
 impl AsyncRead for Broken {
     fn poll_read(
@@ -257,56 +258,119 @@ async fn what_is_refused_says_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn everything_else_about_files() {
+async fn files_of_this_machine_behave() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let (cx, host) = (context(), here());
-    let fs_here = cx.on(&host);
+    behave(&here(), folder.path()).await;
+}
 
-    fs_here.create_dir(at("releases/1")).await.unwrap();
-    fs_here.create_dir(at("releases/1")).await.unwrap();
-    fs_here.create_dir(at("releases/2")).await.unwrap();
-    fs_here.symlink("releases/1", at("current")).await.unwrap();
-    fs_here.symlink("releases/2", at("current")).await.unwrap();
-    let current = fs_here.stat(at("current")).await.unwrap().unwrap();
+/// What holds of every target's files. `folder` is empty, and on this machine.
+pub(crate) async fn behave(host: &Host, folder: &Path) {
+    let at = |name: &str| folder.join(name);
+    let cx = context();
+    let fs_there = cx.on(host);
+
+    // Folders, links, files below them.
+    fs_there.create_dir(at("releases/1")).await.unwrap();
+    fs_there.create_dir(at("releases/1")).await.unwrap();
+    fs_there.create_dir(at("releases/2")).await.unwrap();
+    fs_there.symlink("releases/1", at("current")).await.unwrap();
+    fs_there.symlink("releases/2", at("current")).await.unwrap();
+    let current = fs_there.stat(at("current")).await.unwrap().unwrap();
     assert_eq!(current.kind, FileKind::Link);
     assert_eq!(current.link.as_deref(), Some(Path::new("releases/2")));
-
-    fs_here.write(at("current/index.html"), "two").await.unwrap();
+    fs_there.write(at("current/index.html"), "two").await.unwrap();
     assert_eq!(fs::read_to_string(at("releases/2/index.html")).unwrap(), "two");
-    fs_here.set_mode(at("current/index.html"), 0o444).await.unwrap();
-    let index = fs_here.stat(at("releases/2/index.html")).await.unwrap().unwrap();
+
+    // What is known of a file.
+    fs_there.set_mode(at("current/index.html"), 0o444).await.unwrap();
+    let index = fs_there.stat(at("releases/2/index.html")).await.unwrap().unwrap();
+    let real = fs::metadata(at("releases/2/index.html")).unwrap();
     assert_eq!((index.kind, index.mode, index.size), (FileKind::File, 0o444, 3));
-    assert_eq!(index.modified, fs::metadata(&index.path).unwrap().modified().unwrap());
-    assert_eq!(index.uid, fs::metadata(&index.path).unwrap().uid());
+    assert_eq!((index.uid, index.gid), (real.uid(), real.gid()));
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(seconds(index.modified), seconds(real.modified().unwrap()));
+
+    // Writing keeps the mode, unless it is told not to.
+    fs_there.write(at("current/index.html"), "2").await.unwrap();
+    assert_eq!(mode(&at("current/index.html")), 0o444);
+    fs_there.write_with(at("current/index.html"), "2", &WriteOptions::mode(0o640)).await.unwrap();
+    assert_eq!(mode(&at("current/index.html")), 0o640);
+    let mut gentle = WriteOptions::default();
+    gentle.mode = Some(0o600);
+    fs_there.write_with(at("current/index.html"), "2", &gentle).await.unwrap();
+    assert_eq!(mode(&at("current/index.html")), 0o640);
+    fs_there.write_with(at("current/new"), "2", &gentle).await.unwrap();
+    assert_eq!(mode(&at("current/new")), 0o600);
+    fs_there.remove(at("current/new")).await.unwrap();
 
     // A link is replaced, not followed.
-    symlink(at("releases/2/index.html"), at("link")).unwrap();
-    fs_here.write(at("link"), "three").await.unwrap();
-    assert_eq!(fs_here.stat(at("link")).await.unwrap().unwrap().kind, FileKind::File);
-    assert_eq!(fs::read_to_string(at("releases/2/index.html")).unwrap(), "two");
+    fs_there.symlink(&at("releases/2/index.html"), at("link")).await.unwrap();
+    fs_there.write(at("link"), "three").await.unwrap();
+    assert_eq!(fs_there.stat(at("link")).await.unwrap().unwrap().kind, FileKind::File);
+    assert_eq!(fs::read_to_string(at("releases/2/index.html")).unwrap(), "2");
 
-    fs_here.rename(at("releases"), at("old")).await.unwrap();
-    assert!(fs_here.exists(at("current")).await.unwrap(), "a dangling link is something");
-    let inside = fs_here.list(folder.path()).await.unwrap();
+    // Content of any size comes back.
+    let content: Vec<u8> = (0..300_000_u32).map(|n| (n % 253) as u8).collect();
+    fs_there.write_with(at("large"), content.clone(), &WriteOptions::mode(0o751)).await.unwrap();
+    fs_there.copy(at("large"), at("copy")).await.unwrap();
+    assert!(fs_there.read(at("copy")).await.unwrap() == content);
+    assert_eq!(mode(&at("copy")), 0o751);
+    fs_there.write(at("empty"), "").await.unwrap();
+    assert_eq!(fs_there.read(at("empty")).await.unwrap(), b"");
+    fs_there.remove(at("empty")).await.unwrap();
+    fs_there.remove(at("large")).await.unwrap();
+    fs_there.remove(at("copy")).await.unwrap();
+
+    // Renaming, listing, removing.
+    fs_there.rename(at("releases"), at("old")).await.unwrap();
+    assert!(fs_there.exists(at("current")).await.unwrap(), "a dangling link is something");
+    fs_there.write(at("-rf * \n'\"$x`"), "odd").await.unwrap();
+    let inside = fs_there.list(folder).await.unwrap();
     let kinds: Vec<_> = inside
         .iter()
-        .map(|info| (info.path.file_name().unwrap().to_str().unwrap(), info.kind))
+        .map(|info| (info.path.strip_prefix(folder).unwrap().to_str().unwrap(), info.kind))
         .collect();
     assert_eq!(
         kinds,
-        [("current", FileKind::Link), ("link", FileKind::File), ("old", FileKind::Dir)]
+        [
+            ("-rf * \n'\"$x`", FileKind::File),
+            ("current", FileKind::Link),
+            ("link", FileKind::File),
+            ("old", FileKind::Dir)
+        ]
     );
+    assert_eq!(inside[1].link.as_deref(), Some(Path::new("releases/2")));
+    assert_eq!(fs_there.list(at("old/1")).await.unwrap(), []);
+    fs_there.remove(&inside[0].path).await.unwrap();
+    fs_there.symlink(&at("link"), at("old/to-outside")).await.unwrap();
+    fs_there.remove_tree(at("old")).await.unwrap();
+    fs_there.remove_tree(at("old")).await.unwrap();
+    fs_there.remove_tree(at("current")).await.unwrap();
+    fs_there.remove(at("missing/below")).await.unwrap();
+    assert_eq!(names(folder), ["link"], "links are not followed");
 
-    symlink(at("link"), at("old/to-outside")).unwrap();
-    fs_here.remove_tree(at("old")).await.unwrap();
-    fs_here.remove_tree(at("old")).await.unwrap();
-    fs_here.remove_tree(at("current")).await.unwrap();
-    fs_here.remove(at("missing/below")).await.unwrap();
-    assert_eq!(names(folder.path()), ["link"], "links are not followed");
-    fs_here.remove(at("link")).await.unwrap();
-    fs_here.remove(at("link")).await.unwrap();
-    assert!(fs_here.stat(at("link/below")).await.unwrap().is_none());
+    // What can't be leaves everything as it is.
+    fs_there.create_dir(at("full/inside")).await.unwrap();
+    fs_there.write(at("missing/file"), "x").await.unwrap_err();
+    fs_there.write(at("full"), "x").await.unwrap_err();
+    fs_there.write_from(at("link"), Box::new(Broken(false, true)), &gentle).await.unwrap_err();
+    fs_there.read(at("missing")).await.unwrap_err();
+    fs_there.read(at("full")).await.unwrap_err();
+    fs_there.list(at("missing")).await.unwrap_err();
+    fs_there.list(at("link")).await.unwrap_err();
+    fs_there.create_dir(at("link/below")).await.unwrap_err();
+    fs_there.rename(at("missing"), at("there")).await.unwrap_err();
+    fs_there.rename(at("link"), "/dev/shm/runbook-test").await.unwrap_err();
+    fs_there.symlink("link", at("full")).await.unwrap_err();
+    fs_there.set_mode(at("missing"), 0o600).await.unwrap_err();
+    fs_there.remove(at("full")).await.unwrap_err();
+    fs_there.copy(at("missing"), at("copy")).await.unwrap_err();
+    fs_there.copy(at("link"), at("full")).await.unwrap_err();
+    assert_eq!(names(folder), ["full", "link"]);
+    assert_eq!(fs::read_to_string(at("link")).unwrap(), "three");
+    fs_there.remove(at("link")).await.unwrap();
+    fs_there.remove(at("link")).await.unwrap();
+    assert!(fs_there.stat(at("link/below")).await.unwrap().is_none());
 }
 
 #[tokio::test]

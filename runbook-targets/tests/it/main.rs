@@ -6,4 +6,5 @@ mod commands;
 mod ending;
 mod files;
 mod sockets;
+mod sudo;
 mod support;

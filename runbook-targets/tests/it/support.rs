@@ -84,6 +84,16 @@ impl Mark {
         })
         .collect()
     }
+
+    /// Their command lines, sorted.
+    pub(crate) fn command_lines(&self) -> Vec<String> {
+        let line = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let text = |line: Vec<u8>| String::from_utf8_lossy(&line).replace('\0', " ");
+        let mut lines: Vec<_> =
+            self.living().iter().map(|pid| text(line(pid)).trim_end().to_owned()).collect();
+        lines.sort();
+        lines
+    }
 }
 
 /// What a test starts ends with it.

@@ -254,6 +254,13 @@ impl ViewState {
                 end(node, State::Skipped(why.clone()));
                 self.skip_blocks_around(unit, why);
             }
+            E::Resolved { title, preview, args, .. } => {
+                node.title.clone_from(title);
+                if let Kind::Unit(outline) = &mut node.kind {
+                    outline.preview.clone_from(preview);
+                    outline.args.clone_from(args);
+                }
+            }
             E::Asked { question, .. } => self.questions.push((unit, question.clone())),
             E::Answered { by, answer, .. } => {
                 let said = match answer {

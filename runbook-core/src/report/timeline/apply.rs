@@ -291,6 +291,7 @@ impl UnitLine {
                 self.output.clone_from(output);
                 self.close(Activity::Work, at, SpanEnd::Done);
             }
+            E::Resolved { title, .. } => self.title.clone_from(title),
             E::Asked { question, .. } => {
                 self.open(Activity::Ask, at);
                 self.question = Some(question.clone());
