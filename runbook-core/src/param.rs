@@ -180,7 +180,23 @@ macro_rules! numbers {
         }
     )*};
 }
-numbers!("a whole number from {} to {}", "integer": u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+numbers!("a whole number from {} to {}", "integer": u8, u16, u32, i8, i16, i32);
+
+// Bounds of twenty digits tell an operator nothing.
+macro_rules! large_numbers {
+    ($words:literal: $($t:ty),*) => {$(
+        impl Param for $t {
+            fn kind() -> ParamKind {
+                ParamKind::new($words, "integer")
+            }
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| $words.into())
+            }
+        }
+    )*};
+}
+large_numbers!("a whole number, 0 or more": u64, usize);
+large_numbers!("a whole number": i64, isize);
 
 macro_rules! floats {
     ($($t:ty),*) => {$(

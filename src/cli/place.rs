@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runbook_core::{Error, JournalStore, RunId};
+use runbook_core::{Error, JournalError, JournalStore, RunId};
 
 use super::args::Global;
 use super::io::Surroundings;
@@ -44,34 +44,17 @@ pub(crate) fn journal_dir(
 /// # Errors
 /// There is none, or there are several; the error lists what there is.
 pub(crate) async fn find_run(store: &dyn JournalStore, text: &str) -> Result<RunId, Error> {
+    match store.find(text).await {
+        Err(JournalError::NotFound { .. }) => {}
+        found => return Ok(found?),
+    }
     let runs = store.list().await?;
-    if text == "last" {
-        return runs.last().cloned().ok_or_else(|| Error::usage("there are no runs yet"));
-    }
-    if let Some(run) = runs.iter().find(|run| run.as_str() == text) {
-        return Ok(run.clone());
-    }
-    let fits = |run: &&RunId| run.as_str().starts_with(text) || run.as_str().ends_with(text);
-    let found: Vec<&RunId> = runs.iter().filter(fits).collect();
-    match found.as_slice() {
-        [run] => Ok((*run).clone()),
-        [] => {
-            let latest: Vec<_> = runs.iter().rev().take(3).map(RunId::as_str).collect();
-            Err(Error::usage(match latest.as_slice() {
-                [] => format!("no run is called `{text}`: there are no runs yet"),
-                _ => format!("no run is called `{text}`; the latest are: {}", latest.join(", ")),
-            }))
-        }
-        many => {
-            let names: Vec<_> = many.iter().rev().take(5).map(|run| run.as_str()).collect();
-            let more = if many.len() > 5 { ", and more" } else { "" };
-            Err(Error::usage(format!(
-                "`{text}` could be {} runs: {}{more}; give more of the id",
-                many.len(),
-                names.join(", ")
-            )))
-        }
-    }
+    let latest: Vec<_> = runs.iter().rev().take(3).map(RunId::as_str).collect();
+    Err(Error::usage(match (latest.as_slice(), text) {
+        ([], "last") => "there are no runs yet".to_owned(),
+        ([], _) => format!("no run is called `{text}`: there are no runs yet"),
+        _ => format!("no run is called `{text}`; the latest are: {}", latest.join(", ")),
+    }))
 }
 
 #[cfg(test)]
@@ -118,7 +101,7 @@ mod tests {
         assert_eq!(find("20260315").await, "20260315-080000-k7xz");
         assert_eq!(
             find("20260314").await,
-            "`20260314` could be 2 runs: 20260314-160000-aaaa, 20260314-150926-k7xq; give more of \
+            "`20260314` fits 2 runs: `20260314-150926-k7xq`, `20260314-160000-aaaa`; give more of \
              the id"
         );
         assert_eq!(

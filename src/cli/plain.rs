@@ -6,7 +6,7 @@ use runbook_core::{
 
 use super::style::Style;
 use super::text;
-use super::view::ViewState;
+use super::view::{ViewState, without_title};
 
 /// The line of an event, without its time; `None` if it does not matter here. The view has taken
 /// the event already.
@@ -76,7 +76,9 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
         // The verdict has said so.
         E::Failed { .. } if view.mode() == Mode::Check => return None,
         E::Failed { unit, problem } => {
-            let mut said = of(view, unit, &problem_words(problem));
+            let title = view.node(unit).map_or("", |node| node.title.as_str());
+            let words = problem_words(problem);
+            let mut said = of(view, unit, without_title(&words, title));
             for line in view.node(unit).map(|node| &node.tail).into_iter().flatten() {
                 said.push_str(&format!("\n  | {line}"));
             }

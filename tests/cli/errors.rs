@@ -57,7 +57,7 @@ fn every_error_about_a_run_says_which_run_and_what_can_be_done() {
     // The clock is part of an id: all of today's begin alike.
     let ran = world.run(&["resume", "2"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("`2` could be 2 runs"), "{}", ran.err);
+    assert!(ran.err.contains("`2` fits 2 runs: "), "{}", ran.err);
     row(&world, &mut table, &["resume", "no-such-run"]);
 
     world.run(&["run", "ask"]);

@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use self::frame::frame;
 pub(crate) use self::node::{Kind, Node, State};
-pub(crate) use self::settled::settled;
+pub(crate) use self::settled::{settled, without_title};
 pub(crate) use self::state::{Settled, ViewState};
 pub(crate) use self::summary::{
     Ending, check_summary, next_commands, question_commands, summary, unfinished,

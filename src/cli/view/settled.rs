@@ -240,7 +240,8 @@ fn failure(node: &Node, depth: usize, columns: usize, style: Style) -> Vec<Strin
     let space = indent(depth + 2);
     let room = columns.saturating_sub(space.len()).max(20);
     if let Some(problem) = &node.problem {
-        for line in text::wrap(&style.text_lines(&problem.message), room) {
+        let message = without_title(&problem.message, &node.title);
+        for line in text::wrap(&style.text_lines(message), room) {
             lines.push(format!("{space}{}", style.paint(&line, Color::Red)));
         }
     }
@@ -249,6 +250,12 @@ fn failure(node: &Node, depth: usize, columns: usize, style: Style) -> Vec<Strin
         lines.push(format!("{space}{}", style.dim(&text::cut(&line, room, style.more()))));
     }
     lines
+}
+
+/// A message without the title of its unit, where that stands above it already.
+pub(crate) fn without_title<'a>(message: &'a str, title: &str) -> &'a str {
+    let rest = message.strip_prefix(title).and_then(|rest| rest.strip_prefix(": "));
+    rest.unwrap_or(message)
 }
 
 /// A problem in full: message, causes, and what to do next.

@@ -8,7 +8,7 @@ use runbook_core::{
 use super::super::style::{Color, Mark, Style};
 use super::super::text;
 use super::node::{Node, State};
-use super::settled::problem_lines;
+use super::settled::{problem_lines, without_title};
 use super::state::ViewState;
 
 /// What is known of the end besides the events.
@@ -100,10 +100,12 @@ impl Page<'_> {
         let Some(problem) = &end.problem else { return };
         let style = self.ending.style;
         let mut lines = Vec::new();
+        let mut problem = problem.clone();
         if let Some(node) = end.unit.as_ref().and_then(|id| state.node(id)) {
             lines.push(style.bold(&style.text(&node.title)));
+            problem.message = without_title(&problem.message, &node.title).to_owned();
         }
-        lines.extend(problem_lines(problem, self.room(), style));
+        lines.extend(problem_lines(&problem, self.room(), style));
         self.part("failed", lines);
         if let (Status::Stuck, Some((first, problem))) = (end.status, &state.first_failure)
             && end.unit.as_ref() != Some(&state.nodes[*first].id)
