@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook_core::{
-    Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore, JournalStore, ParamGiven,
-    Plan, ResumeOptions, RunHandle, RunId, RunOptions, RunState,
+    Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore, JournalStore, Outcome,
+    ParamGiven, Plan, ResumeOptions, RunHandle, RunId, RunOptions, RunState, Status,
 };
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -20,6 +20,7 @@ use super::params::Given;
 use super::program::Program;
 use super::prompt::{Lines, Terminal};
 use super::reporter::Reporter;
+use super::style::Style;
 use super::view::ViewState;
 use super::{complain, place, text};
 
@@ -163,7 +164,8 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let engine = Engine::new(runbook_core::MemoryStore::new());
         let mut options = self.options(false, &io.surroundings);
         options.env = env;
-        self.follow(ViewState::new(self.global.verbose), io, None, || {
+        let asked = Asked { run: None, back: false };
+        self.follow(ViewState::new(self.global.verbose), io, &asked, || {
             if whole { engine.plan(&plan, options) } else { engine.check(&plan, options) }
         })
     }
@@ -184,9 +186,8 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let run = RunId::fresh();
         options.run = Some(run.clone());
         let engine = Engine::from_store(store);
-        self.follow(ViewState::new(self.global.verbose), io, Some(run), || {
-            engine.run(&plan, options)
-        })
+        let asked = Asked { run: Some(run), back: false };
+        self.follow(ViewState::new(self.global.verbose), io, &asked, || engine.run(&plan, options))
     }
 
     /// `resume` and `rollback`.
@@ -232,7 +233,9 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let mut view = ViewState::new(self.global.verbose);
         view.replay(events.iter().map(|event| &**event));
         let engine = Engine::from_store(store);
-        self.follow(view, io, Some(run.clone()), || engine.resume(&run, &plan, options))
+        let back = back || decision == Some(Decision::Rollback);
+        let asked = Asked { run: Some(run.clone()), back };
+        self.follow(view, io, &asked, || engine.resume(&run, &plan, options))
     }
 
     fn options(&self, yes: bool, surroundings: &Surroundings) -> RunOptions {
@@ -244,13 +247,12 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         options
     }
 
-    /// Starts what `start` gives, follows it to its end, and says how it ended. `kept` is the run
-    /// if it leaves a journal.
+    /// Starts what `start` gives, follows it to its end, and says how it ended.
     fn follow(
         &self,
         view: ViewState,
         io: Io,
-        kept: Option<RunId>,
+        asked: &Asked,
         start: impl FnOnce() -> RunHandle,
     ) -> Exit {
         let Io { input, out, err, surroundings } = io;
@@ -284,44 +286,13 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let exit = match followed {
             Followed::Ended(ended) => match *ended {
                 Ok(outcome) => {
-                    let exit = match (&kept, outcome.checks_failed) {
-                        (None, true) => Exit::ChecksFailed,
-                        _ => Exit::from(outcome.status),
-                    };
+                    let exit = asked.exit(&outcome);
                     reporter.finish(&outcome, exit.code());
                     exit
                 }
-                Err(error) => {
-                    let began = reporter.view.head.is_some() && kept.is_some();
-                    let exit = match (signalled && kept.is_none(), error.is_journal() && began) {
-                        (true, _) => Exit::Interrupted,
-                        (_, true) => Exit::Stuck,
-                        _ => Exit::Usage,
-                    };
-                    let mut text = error.to_string();
-                    if let (Exit::Stuck, Some(run)) = (exit, &kept) {
-                        text.push_str("; the run stopped where it was");
-                        complain(&mut err, err_style, &text);
-                        reporter.interrupted(run, exit.code());
-                    } else {
-                        reporter.abandon(&text, exit.code());
-                        complain(&mut err, err_style, &text);
-                    }
-                    exit
-                }
+                Err(error) => asked.fail(&error, signalled, &mut reporter, &mut err, err_style),
             },
-            Followed::Interrupted => {
-                let exit = Exit::Interrupted;
-                match &kept {
-                    Some(run) => reporter.interrupted(run, exit.code()),
-                    None => {
-                        let text = "stopped; nothing was changed";
-                        reporter.abandon(text, exit.code());
-                        complain(&mut err, err_style, text);
-                    }
-                }
-                Exit::Interrupted
-            }
+            Followed::Interrupted => asked.interrupt(&mut reporter, &mut err, err_style),
         };
         // Gives what was running the time to end its processes, and no more: a thread that waits
         // for the keyboard never ends.
@@ -342,6 +313,64 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         }
         complain(&mut io.err, io.surroundings.err_style, &text);
         Exit::Usage
+    }
+}
+
+/// What was asked for, as far as it decides how it is to end.
+struct Asked {
+    /// The run, if it leaves a journal.
+    run: Option<RunId>,
+    /// To be rolled back is a success.
+    back: bool,
+}
+
+impl Asked {
+    fn exit(&self, outcome: &Outcome) -> Exit {
+        match (&self.run, outcome.status) {
+            (None, _) if outcome.checks_failed => Exit::ChecksFailed,
+            (Some(_), Status::RolledBack) if self.back => Exit::Succeeded,
+            (_, status) => status.into(),
+        }
+    }
+
+    /// The run could not be run, or could not go on.
+    fn fail(
+        &self,
+        error: &Error,
+        signalled: bool,
+        reporter: &mut Reporter<'_>,
+        err: &mut dyn Write,
+        style: Style,
+    ) -> Exit {
+        let text = error.to_string();
+        match &self.run {
+            // A journal that takes nothing more stops a run where it is.
+            Some(run) if error.is_journal() && reporter.view.head.is_some() => {
+                complain(err, style, &format!("{text}; the run stopped where it was"));
+                reporter.interrupted(run, Exit::Stuck.code());
+                Exit::Stuck
+            }
+            None if signalled => self.interrupt(reporter, err, style),
+            _ => {
+                reporter.abandon(&text, Exit::Usage.code());
+                complain(err, style, &text);
+                Exit::Usage
+            }
+        }
+    }
+
+    /// The operator wanted to stop at once.
+    fn interrupt(&self, reporter: &mut Reporter<'_>, err: &mut dyn Write, style: Style) -> Exit {
+        let exit = Exit::Interrupted;
+        match &self.run {
+            Some(run) => reporter.interrupted(run, exit.code()),
+            None => {
+                let text = "stopped; nothing was changed";
+                reporter.abandon(text, exit.code());
+                complain(err, style, text);
+            }
+        }
+        exit
     }
 }
 

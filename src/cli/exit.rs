@@ -13,7 +13,7 @@ use runbook_core::Status;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exit {
-    /// 0: it did what was asked.
+    /// 0: it did what was asked; also a `rollback` that rolled back.
     Succeeded,
     /// 1: the run failed and was rolled back, or failed with nothing to undo.
     Failed,

@@ -2,7 +2,7 @@
 //! do next.
 
 use runbook_core::{
-    Level, Mode, QuestionKind, SkipReason, Status, UndoKind, UnitId, UnitKind, Waiting,
+    FailureKind, Level, Mode, QuestionKind, SkipReason, Status, UndoKind, UnitId, UnitKind, Waiting,
 };
 
 use super::super::style::{Color, Mark, Style};
@@ -106,7 +106,9 @@ impl Page<'_> {
             problem.message = without_title(&problem.message, &node.title).to_owned();
         }
         lines.extend(problem_lines(&problem, self.room(), style));
-        self.part("failed", lines);
+        // Somebody asked for it: nothing failed.
+        let asked = end.unit.is_none() && problem.kind == FailureKind::Cancelled;
+        self.part(if asked { "because" } else { "failed" }, lines);
         if let (Status::Stuck, Some((first, problem))) = (end.status, &state.first_failure)
             && end.unit.as_ref() != Some(&state.nodes[*first].id)
         {
