@@ -37,6 +37,7 @@ pub fn catalog() -> Catalog<Shop> {
         .book::<Hopeless>()
         .book::<Stuck>()
         .book::<Ask>()
+        .book::<Both>()
         .book::<Slow>()
         .book::<Rollout>()
         .book::<Stubborn>()
@@ -164,6 +165,22 @@ impl Book<Shop> for Ask {
         b.manual(Manual::new("Call the hosting company").doc("The number is in the contract."));
         let ticket = b.manual(Manual::new("Open a ticket").ask::<u16>("Which number did it get?"));
         b.step(Write::new(&env.root, "ticket", ticket.map(|number| number.to_string())));
+        Ok(())
+    }
+}
+
+/// Asks two things at the same time.
+struct Both;
+
+impl Book<Shop> for Both {
+    fn spec() -> BookSpec {
+        spec("both", "Ask two things at once", "", vec![])
+    }
+    fn fill(b: &mut Runbook, env: &Shop, _: &Args) -> Result<(), Error> {
+        b.parallel("Ask", |b| {
+            b.step(Write::new(&env.root, "left", "1").confirm("Go left?"));
+            b.step(Write::new(&env.root, "right", "1").confirm("Go right?"));
+        });
         Ok(())
     }
 }

@@ -36,6 +36,7 @@ fn every_operator_error_says_what_was_wrong_and_what_there_is() {
     std::fs::write(world.path().join("broken.toml"), "[test]\nroot = /srv\n").unwrap();
     row(&world, &mut table, &["run", "broken", "--config", "broken.toml"]);
     row(&world, &mut table, &["run", "broken", "--output", "html"]);
+    row(&world, &mut table, &["run", "broken", "--journal", "demo.toml"]);
     row(&world, &mut table, &["resume", "last"]);
     row(&world, &mut table, &["runs", "show", "abcd"]);
     row(&world, &mut table, &["unlock", "site:demo"]);

@@ -133,6 +133,18 @@ fn a_suspended_run_is_approved_and_resumed_until_it_is_done() {
 }
 
 #[test]
+fn questions_of_branches_are_answered_in_any_order() {
+    let world = World::new();
+    let ran = world.run(&["run", "both"]);
+    assert_eq!(ran.code, 5);
+    assert!(ran.out.contains("ask/write-left") && ran.out.contains("ask/write-right"));
+    let ran = world.run(&["approve", "last", "ask/write-right"]);
+    assert!(ran.out.contains("ask/write-left"), "what is still open is told: {}", ran.out);
+    world.run(&["approve", "last", "ask/write-left"]);
+    assert_eq!(world.run(&["resume", "last"]).code, 0);
+}
+
+#[test]
 fn a_refused_approval_rolls_the_run_back() {
     let world = World::new();
     world.run(&["run", "ask"]);

@@ -26,6 +26,20 @@ fn questions_are_asked_and_wrong_answers_are_refused() {
 }
 
 #[test]
+fn questions_of_branches_are_asked_one_after_the_other() {
+    let world = World::new();
+    let mut terminal = world.terminal(&["run", "both"], 90, 50);
+    let first = terminal.wait_for_cue("stops the run:");
+    terminal.type_keys("y\n");
+    let other = if first.contains("Go left?") { "Go right?" } else { "Go left?" };
+    terminal.wait_for_cue(&format!("{other}\n  approve? [y]es, [n]o stops the run:"));
+    terminal.type_keys("y\n");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!((world.file("left"), world.file("right")), (Some("1".into()), Some("1".into())));
+}
+
+#[test]
 fn a_no_stops_the_run_and_rolls_it_back() {
     let world = World::new();
     let mut terminal = world.terminal(&["run", "ask"], 90, 50);

@@ -193,7 +193,7 @@ fn killed_in_the_middle_it_is_brought_to_its_end_by_resume() {
 
         // Or back, from the same place.
         killed_at(&place, &["run", "deploy", "--release", "v1"], at);
-        place.run(&["rollback", "last"], 1);
+        place.run(&["rollback", "last"], 0);
         assert_eq!(place.get("/health").unwrap(), "v2", "{at}");
         assert_eq!(place.current(), "v2", "{at}");
     }
@@ -245,7 +245,7 @@ fn the_release_before_is_a_runbook_away() {
     place.run(&["run", "previous"], 0);
     assert_eq!(place.get("/health").unwrap(), "v1");
     // A run that succeeded can be undone as a whole, too.
-    place.run(&["rollback", "last"], 1);
+    place.run(&["rollback", "last"], 0);
     assert_eq!(place.get("/health").unwrap(), "v2");
 }
 
