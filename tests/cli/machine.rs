@@ -173,12 +173,13 @@ fn a_signal_cancels_the_run_and_rolls_it_back() {
 #[test]
 fn a_second_interrupt_stops_at_once_and_says_how_to_go_on() {
     let world = World::new();
-    let child = world.start(&["run", "stubborn", "--output", "json"]);
+    let mut child = world.start(&["run", "stubborn", "--output", "json"]);
     world.wait_for("hold");
-    signal(&child, Signal::INT);
-    // Two signals that come together are one.
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    signal(&child, Signal::INT);
+    // Two that come together are one: an impatient operator goes on pressing.
+    wait_until("it stops", || {
+        signal(&child, Signal::INT);
+        child.try_wait().unwrap().is_some()
+    });
     let ran = finish(child);
     assert_eq!(ran.code, 130, "{ran:?}");
     let last = json_lines(&ran.out).pop().unwrap();
