@@ -69,8 +69,10 @@ pub(super) async fn finish(mut process: Box<dyn Process>) -> Result<Said> {
             None => Ok(0),
         }
     };
-    tokio::try_join!(read_out, read_err)?;
-    Ok(Said { exit: process.wait().await?, stdout, stderr })
+    // Beside each other: a target may end the streams only when the end is waited for.
+    let wait = async { Ok(process.wait().await) };
+    let (_, _, exit) = tokio::try_join!(read_out, read_err, wait)?;
+    Ok(Said { exit: exit?, stdout, stderr })
 }
 
 impl Sudo {
