@@ -48,9 +48,8 @@ fn main() -> Result<()> {
             building.push(began.elapsed().as_secs_f64());
             let engine = Engine::new(MemoryStore::new());
             let began = Instant::now();
-            let outcome = runtime.block_on(async {
-                engine.run(&plan, RunOptions::new()).outcome().await
-            })?;
+            let outcome =
+                runtime.block_on(async { engine.run(&plan, RunOptions::new()).outcome().await })?;
             running.push(began.elapsed().as_secs_f64());
             assert_eq!(outcome.status, Status::Succeeded);
         }

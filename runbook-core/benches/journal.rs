@@ -1,6 +1,6 @@
 //! What a durable unit costs: the lines of its start and end, and one commit. The limit is one bare
 //! write and fdatasync of the same bytes.
-#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

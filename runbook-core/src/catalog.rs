@@ -91,6 +91,11 @@ impl Args {
 }
 
 /// What the body of a `#[runbook]` fn may give back: nothing, or a result.
+#[diagnostic::on_unimplemented(
+    message = "a runbook gives back nothing or a `Result<()>`, not `{Self}`",
+    label = "expected nothing or `Result<()>`",
+    note = "what its units give is only there when it runs; wire it from one to the next"
+)]
 pub trait Built {
     /// As a result.
     ///

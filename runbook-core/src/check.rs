@@ -136,3 +136,55 @@ impl<E> Verdict<E> {
         self.evidence
     }
 }
+
+/// What [`Runbook::observe`](crate::Runbook::observe) gives: a verdict whose evidence may be
+/// missing, since a look that fails is an observation as well.
+///
+/// ```
+/// use runbook_core::{Level, Observation};
+/// let seen: Observation<u32> = serde_json::from_str(
+///     r#"{"level":"fail","why":"connection refused","evidence":null}"#,
+/// )?;
+/// assert!(!seen.passed());
+/// assert_eq!(seen.evidence(), None);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation<E> {
+    level: Level,
+    why: String,
+    evidence: Option<E>,
+}
+
+impl<E> Observation<E> {
+    /// Nothing could be seen.
+    pub(crate) fn blind(why: String) -> Self {
+        Self { level: Level::Fail, why, evidence: None }
+    }
+
+    /// Pass, warn or fail.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Whether it is as it should be: pass or warn.
+    pub fn passed(&self) -> bool {
+        self.level != Level::Fail
+    }
+
+    /// Why, in one line.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// The evidence, unless the look itself failed.
+    pub fn evidence(&self) -> Option<&E> {
+        self.evidence.as_ref()
+    }
+}
+
+impl<E> From<Verdict<E>> for Observation<E> {
+    fn from(verdict: Verdict<E>) -> Self {
+        Self { level: verdict.level, why: verdict.why, evidence: Some(verdict.evidence) }
+    }
+}

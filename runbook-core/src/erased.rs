@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde_json::value::to_raw_value;
 
-use crate::check::{Check, Level};
+use crate::check::{Check, Level, Observation};
 use crate::context::{Context, Observer};
 use crate::error::{Failure, Result};
 use crate::event::{Json, VerdictRecord};
@@ -42,6 +42,7 @@ impl Given {
 }
 
 pub(crate) trait ErasedStep: Send + Sync {
+    fn about(&self) -> About;
     fn satisfied<'a>(&'a self, cx: &'a Observer) -> BoxFuture<'a, Result<Option<Given>>>;
     fn record<'a>(&'a self, cx: &'a Observer) -> Option<BoxFuture<'a, Result<Json>>>;
     fn run<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Given>>;
@@ -58,6 +59,9 @@ pub(crate) trait ErasedStep: Send + Sync {
 pub(crate) struct StepObject<S>(pub(crate) S);
 
 impl<S: Step> ErasedStep for StepObject<S> {
+    fn about(&self) -> About {
+        self.0.about()
+    }
     fn satisfied<'a>(&'a self, cx: &'a Observer) -> BoxFuture<'a, Result<Option<Given>>> {
         Box::pin(async move { self.0.satisfied(cx).await?.map(Given::new).transpose() })
     }
@@ -86,7 +90,7 @@ impl<S: Step> ErasedStep for StepObject<S> {
 /// What one look gave. An `Err` of the check itself is a failed look without evidence.
 pub(crate) struct Looked {
     pub(crate) record: VerdictRecord,
-    /// The evidence (or the whole verdict, for an observation) as the unit's output.
+    /// The evidence (or the whole observation) as the unit's output.
     pub(crate) output: Option<Given>,
 }
 
@@ -115,7 +119,18 @@ impl<C: Check> ErasedCheck for CheckObject<C> {
     }
     fn look<'a>(&'a self, cx: &'a Observer, gives: Gives) -> BoxFuture<'a, Result<Looked>> {
         Box::pin(async move {
-            let verdict = self.0.check(cx).await?;
+            let verdict = match self.0.check(cx).await {
+                Ok(verdict) => verdict,
+                // To see nothing is an observation too; to be cancelled is not.
+                Err(failure) if gives == Gives::Verdict && !failure.kind().outcome_unknown() => {
+                    let why = failure.to_problem().message;
+                    let record =
+                        VerdictRecord { level: Level::Fail, why: why.clone(), evidence: None };
+                    let output = Given::new(Observation::<C::Evidence>::blind(why))?;
+                    return Ok(Looked { record, output: Some(output) });
+                }
+                Err(failure) => return Err(failure),
+            };
             let evidence = to_raw_value(verdict.evidence())?;
             let evidence = (evidence.get() != "null").then_some(evidence);
             let record = VerdictRecord {
@@ -124,7 +139,7 @@ impl<C: Check> ErasedCheck for CheckObject<C> {
                 evidence,
             };
             let output = match gives {
-                Gives::Verdict => Some(Given::new(verdict)?),
+                Gives::Verdict => Some(Given::new(Observation::from(verdict))?),
                 Gives::Evidence if record.level == Level::Fail => None,
                 Gives::Evidence => Some(Given::new(verdict.into_evidence())?),
             };
@@ -134,7 +149,7 @@ impl<C: Check> ErasedCheck for CheckObject<C> {
     fn load(&self, json: Option<&Json>, gives: Gives) -> Result<AnyOutput> {
         match gives {
             Gives::Evidence => Given::load::<C::Evidence>(json),
-            Gives::Verdict => Given::load::<crate::check::Verdict<C::Evidence>>(json),
+            Gives::Verdict => Given::load::<Observation<C::Evidence>>(json),
         }
     }
 }

@@ -269,6 +269,20 @@ pub enum EventKind {
         #[serde(default, deserialize_with = "json", skip_serializing_if = "Option::is_none")]
         output: Option<Json>,
     },
+    /// What the unit uses of earlier outputs is known now: its title, preview and arguments with
+    /// their values.
+    Resolved {
+        /// The unit.
+        unit: UnitId,
+        /// Its title.
+        title: String,
+        /// What would run, line by line.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        preview: Vec<String>,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        args: Vec<(String, String)>,
+    },
     /// The unit asks a person for approval, confirmation or an answer.
     Asked {
         /// The unit.
@@ -432,6 +446,7 @@ impl EventKind {
     pub fn unit(&self) -> Option<&UnitId> {
         match self {
             Self::Skipped { unit, .. }
+            | Self::Resolved { unit, .. }
             | Self::Asked { unit, .. }
             | Self::Answered { unit, .. }
             | Self::Started { unit, .. }

@@ -1,6 +1,7 @@
 //! [`Out`] and [`Input`]: the typed data flow between units.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -53,15 +54,15 @@ impl<T: Data> Out<T> {
     }
 }
 
-impl<E: Data> Out<crate::check::Verdict<E>> {
+impl<E: Data> Out<crate::check::Observation<E>> {
     /// Whether the observed check passed, for [`Runbook::when`](crate::Runbook::when).
     pub fn passed(self) -> Input<bool> {
-        self.map(crate::check::Verdict::passed)
+        self.map(crate::check::Observation::passed)
     }
 
     /// Whether the observed check failed, for [`Runbook::when`](crate::Runbook::when).
     pub fn failed(self) -> Input<bool> {
-        self.map(|verdict| !verdict.passed())
+        self.map(|seen| !seen.passed())
     }
 }
 
@@ -141,14 +142,42 @@ impl<T: Serialize> Input<T> {
     #[must_use]
     pub fn shown(&self) -> String {
         match &self.source {
-            Source::Value(value) => match serde_json::to_value(value) {
-                Ok(serde_json::Value::String(text)) => text,
-                Ok(value) => value.to_string(),
-                Err(_) => "?".into(),
-            },
-            Source::Later(_) => crate::plan::KNOWN_LATER.into(),
+            Source::Value(value) => shown(value),
+            Source::Later(get) => KNOWN.with_borrow(|known| {
+                known
+                    .as_ref()
+                    .and_then(|outputs| get(outputs).ok())
+                    .map_or_else(|| crate::plan::KNOWN_LATER.into(), |value| shown(&value))
+            }),
         }
     }
+}
+
+fn shown(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(value) => value.to_string(),
+        Err(_) => "?".into(),
+    }
+}
+
+thread_local! {
+    /// The outputs known to the run whose unit is describing itself on this thread. `about` has no
+    /// argument for them: hand-written steps would have to pass it on to every input.
+    static KNOWN: RefCell<Option<Arc<Outputs>>> = const { RefCell::new(None) };
+}
+
+/// Calls `describe` with the inputs showing their values, as far as `outputs` has them.
+pub(crate) fn with_known<T>(outputs: &Arc<Outputs>, describe: impl FnOnce() -> T) -> T {
+    struct Forget;
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            KNOWN.set(None);
+        }
+    }
+    KNOWN.set(Some(Arc::clone(outputs)));
+    let _forget = Forget;
+    describe()
 }
 
 /// Sees the inputs of a unit, one after the other.

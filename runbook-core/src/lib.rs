@@ -4,6 +4,9 @@
 //! depend on this crate alone, with `extern crate runbook_core as runbook;` at their root so that
 //! the macros' paths resolve.
 
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __macros;
 mod catalog;
 mod check;
 mod command;
@@ -29,8 +32,11 @@ mod step;
 mod target;
 pub mod testing;
 
+/// Needed to implement [`Target`], [`Process`], [`Notifier`] and the journal traits.
+pub use async_trait::async_trait;
+
 pub use crate::catalog::{Args, Book, BookSpec, Built, Catalog};
-pub use crate::check::{Check, Level, Verdict};
+pub use crate::check::{Check, Level, Observation, Verdict};
 pub use crate::command::{Command, EnvValue, Exit, Output, ReadOnly, Stdin, ToArg, quote};
 pub use crate::context::{Context, Observer};
 pub use crate::engine::{Control, Engine, Outcome, ResumeOptions, RunHandle, RunOptions};
@@ -59,7 +65,7 @@ pub use crate::policy::{IntoCheck, IntoStep, Retry, Rolling, Wait, With};
 pub use crate::runbook::{Ladder, Runbook};
 pub use crate::secret::{Secret, contains_secret, scrub, scrub_panics};
 pub use crate::step::{
-    About, Data, Harmless, Irreversible, Reversible, Rollback, Step, Undo, UndoKind,
+    About, Data, Harmless, Irreversible, NotReversible, Reversible, Rollback, Step, Undo, UndoKind,
 };
 pub use crate::target::{
     Address, BoxRead, BoxStream, BoxWrite, FileInfo, FileKind, Host, Process, Spawn, Stream,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::check::{Check, Verdict};
+use crate::check::{Check, Observation};
 use crate::erased::{CheckObject, ErasedCheck, ManualObject, StepObject};
 use crate::error::Error;
 use crate::event::{Question, QuestionKind, UnitId};
@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::policy::{IntoCheck, IntoStep, Policies, Rolling, Wait, With};
 use crate::step::private::Sealed;
-use crate::step::{About, Data, Irreversible, Reversible, Step, UndoKind};
+use crate::step::{About, Data, NotReversible, Reversible, Step, UndoKind};
 
 /// Collects steps and checks in the order in which they are to happen; [`build`](Self::build)
 /// gives an immutable [`Plan`].
@@ -142,7 +142,7 @@ impl Runbook {
         why: impl Into<String>,
     ) -> Out<<T::Step as Step>::Output>
     where
-        T::Step: Step<Rollback = Irreversible>,
+        <T::Step as Step>::Rollback: NotReversible,
     {
         self.add_step(step.into_step(), Some(why.into()))
     }
@@ -154,12 +154,13 @@ impl Runbook {
         self.add_check(UnitKind::Check, check, policies, |check| Work::Check { check })
     }
 
-    /// Adds a check whose verdict is noted and never fails the run; for diagnosis. Wire
+    /// Adds a check whose verdict is noted and never fails the run, even if it can't look; for
+    /// diagnosis. Wire
     /// [`Out::passed`] or [`Out::failed`] into [`when`](Self::when).
     pub fn observe<T: IntoCheck>(
         &mut self,
         check: T,
-    ) -> Out<Verdict<<T::Check as Check>::Evidence>> {
+    ) -> Out<Observation<<T::Check as Check>::Evidence>> {
         let With { unit, policies } = check.into_check();
         let check: Arc<dyn ErasedCheck> = Arc::new(CheckObject(unit));
         self.add_check(UnitKind::Observe, check, policies, |check| Work::Observe { check })
@@ -567,20 +568,20 @@ fn slug(text: &str) -> String {
 
 fn fingerprint_unit(unit: &UnitOutline, code: &str) -> String {
     let mut text = String::with_capacity(128);
-    let _ = write!(text, "{}\n{:?}\n{code}\n{:?}\n", unit.id, unit.kind, unit.undo);
+    let _ = writeln!(text, "{}\n{:?}\n{code}\n{:?}", unit.id, unit.kind, unit.undo);
     for (name, value) in &unit.args {
-        let _ = write!(text, "{}={}:{value}\n", name, value.len());
+        let _ = writeln!(text, "{name}={}:{value}", value.len());
     }
     for id in &unit.needs {
-        let _ = write!(text, "<{id}\n");
+        let _ = writeln!(text, "<{id}");
     }
     for (mark, checks) in [('r', &unit.requires), ('v', &unit.verify)] {
         for title in checks {
-            let _ = write!(text, "{mark}{title}\n");
+            let _ = writeln!(text, "{mark}{title}");
         }
     }
     if let Some(question) = &unit.question {
-        let _ = write!(text, "?{question}\n");
+        let _ = writeln!(text, "?{question}");
     }
     let mut digits = hex(&Sha256::digest(text.as_bytes()));
     digits.truncate(16);

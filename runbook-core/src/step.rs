@@ -160,13 +160,25 @@ pub trait Undo<S: Step>: private::Sealed<S> + Send + Sync + 'static {}
     label = "this step can't be undone",
     note = "add it with `irreversible(step, \"why that is acceptable\")`"
 )]
-pub trait Reversible<S: Step>: Undo<S> {}
+pub trait Reversible<S: Step> {}
+
+/// A step that can't be undone: what [`Runbook::irreversible`](crate::Runbook::irreversible)
+/// takes.
+#[diagnostic::on_unimplemented(
+    message = "a step whose rollback is `{Self}` can't be added with `irreversible`",
+    label = "this step can be undone, or needs no undoing",
+    note = "add it with `step(..)`"
+)]
+pub trait NotReversible {}
 
 impl<S: Step> Undo<S> for Harmless {}
 impl<S: Step> Undo<S> for Irreversible {}
 impl<S: Step, R: Rollback<S> + Data> Undo<S> for R {}
 impl<S: Step> Reversible<S> for Harmless {}
-impl<S: Step, R: Rollback<S> + Data> Reversible<S> for R {}
+// Not for `Rollback<S>` only: a record type that lacks it is reported where it is named.
+#[diagnostic::do_not_recommend]
+impl<S: Step, R: Data> Reversible<S> for R {}
+impl NotReversible for Irreversible {}
 
 /// How a unit is undone, as plans show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]

@@ -28,9 +28,11 @@ async fn outputs_flow_into_later_units() {
             "start put-a",
             "> a is 1",
             "done put-a",
+            "put-b value=12",
             "start put-b",
             "> b is 12",
             "done put-b",
+            "put-c value=12",
             "start put-c",
             "> c is 12",
             "done put-c",
@@ -744,4 +746,28 @@ async fn a_failed_journal_write_stops_the_run_and_resume_goes_on_from_any_place(
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_observation_that_cant_look_is_noted_and_the_run_goes_on() {
+    struct Blind;
+    impl Check for Blind {
+        type Evidence = u32;
+        fn about(&self) -> About {
+            About::new("blind", "See something")
+        }
+        async fn check(&self, _: &Observer) -> Result<Verdict<u32>> {
+            Err(Failure::msg("connection refused"))
+        }
+    }
+    let world = World::default();
+    let mut b = Runbook::new("diagnosis");
+    let seen = b.observe(Blind);
+    b.when("if blind", seen.failed(), |b| {
+        b.step(world.put("glasses", "on"));
+    });
+    let (outcome, events) = run(&engine(), b, RunOptions::new()).await;
+    assert_eq!(outcome.status, Status::Succeeded);
+    assert!(events.contains(&"checked blind Observation fail".into()));
+    assert_eq!(world.get("glasses").unwrap(), "on");
 }

@@ -80,15 +80,39 @@ pub(crate) struct About<'a> {
 
 /// Reads the words.
 pub(crate) fn parse(about: &About<'_>, words: &[OsString]) -> Result<Request, clap::Error> {
-    let matches = command(about).try_get_matches_from(words)?;
+    let matches = build(about, Some(words)).try_get_matches_from(words)?;
     Ok(request(about, &matches))
 }
 
-/// The whole command line, for parsing, help and completions.
+/// The whole command line, for completions.
 pub(crate) fn command(about: &About<'_>) -> Command {
-    let run = || Arg::new("RUN").required(true).help(
-        "A run: its id, the beginning or end of one, or `last`",
-    );
+    build(about, None)
+}
+
+/// The command line as far as these words need it: with many runbooks, to build all their flags
+/// under every command would take longer than all else before a run starts.
+fn build(about: &About<'_>, words: Option<&[OsString]>) -> Command {
+    let with_books = |name: &'static str, title: &'static str, relaxed: bool| {
+        let said = |what: &str| words.is_none_or(|words| words.iter().any(|word| word == what));
+        let mut command = Command::new(name)
+            .about(title)
+            .subcommand_value_name("BOOK")
+            .subcommand_help_heading("Runbooks")
+            .subcommand_required(true)
+            .disable_help_subcommand(true)
+            .arg_required_else_help(true);
+        for book in about.books.iter().filter(|_| said(name)) {
+            command = command.subcommand(if said(&book.name) {
+                params::command(book, relaxed)
+            } else {
+                Command::new(book.name.clone()).about(book.title.clone())
+            });
+        }
+        command
+    };
+    let run = || {
+        Arg::new("RUN").required(true).help("A run: its id, the beginning or end of one, or `last`")
+    };
     let mut command = Command::new(about.program.to_owned())
         .bin_name(about.program.to_owned())
         .about(about.doc.to_owned())
@@ -102,14 +126,14 @@ pub(crate) fn command(about: &About<'_>) -> Command {
         .args(global_args(about.name))
         .subcommands([
             Command::new("list").about("List the runbooks"),
-            with_books("show", "Print the page of a runbook", about, true)
+            with_books("show", "Print the page of a runbook", true)
                 .mut_subcommands(|book| book.arg(format_arg(&["markdown", "mermaid", "json"]))),
-            with_books("plan", "Show what a run would do, with every check made", about, false)
+            with_books("plan", "Show what a run would do, with every check made", false)
                 .long_about(
                     "Show what a run would do. Checks are made; steps only say what they would do. \
                      Nothing is changed.",
                 ),
-            with_books("run", "Run a runbook", about, false).mut_subcommands(|book| {
+            with_books("run", "Run a runbook", false).mut_subcommands(|book| {
                 book.args([
                     yes_arg(),
                     flag("keep-on-failure").help(
@@ -120,7 +144,7 @@ pub(crate) fn command(about: &About<'_>) -> Command {
                     ),
                 ].map(|arg| arg.help_heading("Run options")))
             }),
-            with_books("check", "Make the checks of a runbook, and nothing else", about, false),
+            with_books("check", "Make the checks of a runbook, and nothing else", false),
             Command::new("resume")
                 .about("Go on with a run that was suspended, interrupted or failed")
                 .args([
@@ -185,14 +209,14 @@ pub(crate) fn command(about: &About<'_>) -> Command {
                 Arg::new("RESOURCE").required(true).help("What is locked, as `locks` shows it"),
                 flag("yes").short('y').help("Do not ask"),
             ]),
-            Command::new("completions").about("Print the completions for a shell").arg(
-                Arg::new("SHELL").required(true).value_parser(value_parser!(Shell)),
-            ),
+            Command::new("completions")
+                .about("Print the completions for a shell")
+                .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(Shell))),
         ]);
     if let Some(version) = about.version {
-        command = command.version(version.to_owned()).arg(
-            flag("version").short('V').action(ArgAction::Version).help("Print the version"),
-        );
+        command = command
+            .version(version.to_owned())
+            .arg(flag("version").short('V').action(ArgAction::Version).help("Print the version"));
     }
     command
 }
@@ -225,20 +249,6 @@ fn global_args(name: &str) -> [Arg; 6] {
         flag("help").short('h').action(ArgAction::Help).help("Print help"),
     ]
     .map(|arg| arg.global(true).help_heading(heading))
-}
-
-fn with_books(name: &'static str, about: &'static str, a: &About<'_>, show: bool) -> Command {
-    let mut command = Command::new(name)
-        .about(about)
-        .subcommand_value_name("BOOK")
-        .subcommand_help_heading("Runbooks")
-        .subcommand_required(true)
-        .disable_help_subcommand(true)
-        .arg_required_else_help(true);
-    for book in &a.books {
-        command = command.subcommand(params::command(book, show));
-    }
-    command
 }
 
 fn flag(name: &'static str) -> Arg {
@@ -327,9 +337,7 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
             },
         },
         ("locks", _) => Action::Locks,
-        ("unlock", _) => {
-            Action::Unlock { resource: needed(m, "RESOURCE"), yes: m.get_flag("yes") }
-        }
+        ("unlock", _) => Action::Unlock { resource: needed(m, "RESOURCE"), yes: m.get_flag("yes") },
         ("completions", _) => {
             Action::Completions { shell: m.get_one("SHELL").copied().unwrap_or(Shell::Bash) }
         }
@@ -356,7 +364,11 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
 
 /// The text of a refusal. A name that stands where a runbook is expected is said to be no runbook,
 /// and the runbooks are listed; the rest is clap's own.
-pub(crate) fn refusal(about: &About<'_>, words: &[OsString], error: &clap::Error) -> Option<String> {
+pub(crate) fn refusal(
+    about: &About<'_>,
+    words: &[OsString],
+    error: &clap::Error,
+) -> Option<String> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
@@ -364,11 +376,15 @@ pub(crate) fn refusal(about: &About<'_>, words: &[OsString], error: &clap::Error
         return None;
     };
     let at = words.iter().position(|word| word.to_str() == Some(name))?;
-    let takes_a_book = |word: &OsString| {
-        matches!(word.to_str(), Some("run" | "plan" | "check" | "show"))
-    };
+    let takes_a_book =
+        |word: &OsString| matches!(word.to_str(), Some("run" | "plan" | "check" | "show"));
     if !words[..at].iter().any(takes_a_book) {
-        return None;
+        let book = about.books.iter().find(|book| book.name == *name)?;
+        return Some(format!(
+            "`{0}` is a runbook, not a command: `{1} run {0}` runs it, `{1} plan {0}` shows what \
+             it would do",
+            book.name, about.program
+        ));
     }
     let mut text = format!("no runbook is called `{name}`");
     match error.get(ContextKind::SuggestedSubcommand) {

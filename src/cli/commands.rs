@@ -5,25 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook_core::{
-    Actor, Answer, Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore,
-    JournalStore, ParamGiven, Phase, Plan, QuestionKind, ResumeOptions, RunHandle, RunId,
-    RunOptions, RunState, UnitId,
+    Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore, JournalStore, ParamGiven,
+    Plan, ResumeOptions, RunHandle, RunId, RunOptions, RunState,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::args::{About, Action, Global, Output, Reply, RunFlags};
+use super::args::{About, Action, Global, Output, RunFlags};
 use super::env::{self, Environment};
 use super::exit::Exit;
 use super::follow::{Followed, follow};
-use super::io::{Io, Surroundings};
+use super::io::{Io, Surroundings, operator, share};
 use super::params::Given;
 use super::program::Program;
 use super::prompt::{Lines, Terminal};
 use super::reporter::Reporter;
-use super::runs::{self, Line};
-use super::view::{self, Ending, Settled, ViewState};
+use super::view::ViewState;
 use super::{complain, place, text};
 
 /// One call of the command line.
@@ -73,7 +70,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         })
     }
 
-    fn json(&self) -> bool {
+    pub(super) fn json(&self) -> bool {
         self.global.output == Some(Output::Json)
     }
 
@@ -84,7 +81,10 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         })
     }
 
-    fn store(&self, surroundings: &Surroundings) -> Result<Arc<dyn JournalStore>, Error> {
+    pub(super) fn store(
+        &self,
+        surroundings: &Surroundings,
+    ) -> Result<Arc<dyn JournalStore>, Error> {
         let dir = place::journal_dir(self.catalog.name(), &self.global, surroundings)?;
         Ok(Arc::new(FileStore::new(dir)))
     }
@@ -237,6 +237,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
 
     fn options(&self, yes: bool, surroundings: &Surroundings) -> RunOptions {
         let mut options = RunOptions::new();
+        options.by = operator();
         options.yes = yes;
         options.version = self.catalog.version_text().map(str::to_owned);
         options.unattended = self.json() || !surroundings.answering;
@@ -274,7 +275,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         };
         let (beside, mut err) = share(err);
         let mut reporter = Reporter::new(output, view, (out, beside), &surroundings, &command);
-        let by = Actor::this_process().name;
+        let by = operator().name;
         let lines = answers.then(|| Lines::new(input));
         let (followed, signalled) = runtime.block_on(async {
             let handle = start();
@@ -299,29 +300,26 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
                     };
                     let mut text = error.to_string();
                     if let (Exit::Stuck, Some(run)) = (exit, &kept) {
-                        text.push_str(&format!(
-                            "\nthe run stopped where it was; when that is put right:\n  {}\n  {}",
-                            command(&format!("resume {run}")),
-                            command(&format!("rollback {run}"))
-                        ));
+                        text.push_str("; the run stopped where it was");
+                        complain(&mut err, err_style, &text);
+                        reporter.interrupted(run, exit.code());
+                    } else {
+                        reporter.abandon(&text, exit.code());
+                        complain(&mut err, err_style, &text);
                     }
-                    reporter.abandon(&text, exit.code());
-                    complain(&mut err, err_style, &text);
                     exit
                 }
             },
             Followed::Interrupted => {
-                let text = match &kept {
-                    Some(run) => format!(
-                        "stopped at once; nothing was rolled back, and the journal has what was \
-                         under way as interrupted\nto go on:   {}\nto undo it: {}",
-                        command(&format!("resume {run}")),
-                        command(&format!("rollback {run}"))
-                    ),
-                    None => "stopped; nothing was changed".to_owned(),
-                };
-                reporter.abandon(&text, Exit::Interrupted.code());
-                complain(&mut err, err_style, &text);
+                let exit = Exit::Interrupted;
+                match &kept {
+                    Some(run) => reporter.interrupted(run, exit.code()),
+                    None => {
+                        let text = "stopped; nothing was changed";
+                        reporter.abandon(text, exit.code());
+                        complain(&mut err, err_style, text);
+                    }
+                }
                 Exit::Interrupted
             }
         };
@@ -345,336 +343,17 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         complain(&mut io.err, io.surroundings.err_style, &text);
         Exit::Usage
     }
-
-    /// The run that is meant, and its events.
-    fn read(
-        &self,
-        store: &dyn JournalStore,
-        words: &str,
-    ) -> Result<(RunId, Vec<Arc<Event>>), Error> {
-        now(async {
-            let run = place::find_run(store, words).await?;
-            let events = store.read(&run).await?;
-            Ok((run, events))
-        })
-    }
-
-    fn runs(&self, limit: usize, io: &mut Io) -> Result<Exit, Error> {
-        let store = self.store(&io.surroundings)?;
-        let (lines, older) = now(async {
-            let runs = store.list().await?;
-            let shown = if limit == 0 { runs.len() } else { limit.min(runs.len()) };
-            let older = runs.len() - shown;
-            let mut lines = Vec::with_capacity(shown);
-            for run in runs.into_iter().rev().take(shown) {
-                lines.push(Line::read(&*store, run).await);
-            }
-            Ok((lines, older))
-        })?;
-        if self.json() {
-            return io.write_json(&lines).map(|()| Exit::Succeeded);
-        }
-        if lines.is_empty() {
-            return io.write("there are no runs yet\n").map(|()| Exit::Succeeded);
-        }
-        let (columns, _) = io.surroundings.size();
-        let mut page = runs::table(&lines, io.surroundings.style, columns).join("\n");
-        page.push('\n');
-        if older > 0 {
-            page.push_str(&format!("and {older} older; --limit 0 shows all\n"));
-        }
-        io.write(&page).map(|()| Exit::Succeeded)
-    }
-
-    fn runs_show(&self, words: &str, io: &mut Io) -> Result<Exit, Error> {
-        let store = self.store(&io.surroundings)?;
-        let (run, events) = self.read(&*store, words)?;
-        if self.json() {
-            return io.write_json(&events).map(|()| Exit::Succeeded);
-        }
-        let state = fold(&events)?;
-        let style = io.surroundings.style;
-        let (columns, _) = io.surroundings.size();
-        let mut view = ViewState::new(self.global.verbose);
-        let mut lines = Vec::new();
-        for event in &events {
-            view.apply(event);
-            let again = !lines.is_empty();
-            for what in view.take_settled() {
-                if !(again && matches!(what, Settled::Head)) {
-                    lines.extend(view::settled(&view, &what, columns, style));
-                }
-            }
-        }
-        if matches!(state.phase(), Phase::Running | Phase::RollingBack) {
-            let (word, color) = runs::status(&events, &state);
-            let word = color.map_or(word.clone(), |color| style.paint(&word, color));
-            lines.push(String::new());
-            lines.push(format!("{word}{}run {run}", style.dot()));
-            for id in state.interrupted() {
-                let title = view.node(&id).map_or(id.as_str(), |node| &node.title);
-                lines.push(format!("  its outcome is not known: {}", style.text(title)));
-            }
-            for words in ["resume", "rollback"] {
-                lines.push(format!("  {}", self.program.command(&format!("{words} {run}"))));
-            }
-        } else {
-            let command = |words: &str| self.program.command(words);
-            let ending = Ending { command: &command, columns, style };
-            lines.extend(view::summary(&view, &ending));
-        }
-        io.write(&(lines.join("\n") + "\n")).map(|()| Exit::Succeeded)
-    }
-
-    fn runs_verify(&self, words: &str, io: &mut Io) -> Result<Exit, Error> {
-        let store = self.store(&io.surroundings)?;
-        let (run, found) = now(async {
-            let run = place::find_run(&*store, words).await?;
-            let found = store.verify(&run).await?;
-            Ok((run, found))
-        })?;
-        let exit = if found.fault.is_some() { Exit::Failed } else { Exit::Succeeded };
-        if self.json() {
-            let fault = found.fault.as_ref();
-            let line = serde_json::json!({
-                "run": run,
-                "good_lines": found.good_lines,
-                "torn_bytes": found.torn_bytes,
-                "head": found.head,
-                "fault": fault.map(|(line, how)| serde_json::json!({"line": line, "how": how})),
-            });
-            return io.write_json(&line).map(|()| exit);
-        }
-        let style = io.surroundings.style;
-        let mut page = match &found.fault {
-            None => format!("run {run}: {} lines, all as they were written\n", found.good_lines),
-            Some((line, how)) => format!(
-                "run {run}: {} {how}\n  the {} lines before it are as they were written\n",
-                style.paint(&format!("line {line} was changed:"), super::style::Color::Red),
-                found.good_lines
-            ),
-        };
-        if found.torn_bytes > 0 {
-            page.push_str(&format!(
-                "  {} bytes of a last line that a crash cut short; nothing else is lost\n",
-                found.torn_bytes
-            ));
-        }
-        if !found.head.is_empty() {
-            page.push_str(&format!("  head {}\n", found.head));
-        }
-        io.write(&page).map(|()| exit)
-    }
-
-    fn report(
-        &self,
-        words: &str,
-        format: &str,
-        out: Option<&std::path::Path>,
-        io: &mut Io,
-    ) -> Result<Exit, Error> {
-        use runbook_core::report;
-        let store = self.store(&io.surroundings)?;
-        let (run, events) = self.read(&*store, words)?;
-        let state = fold(&events)?;
-        let Some(start) = state.started() else {
-            return Err(Error::usage(format!("run {run} never started; there is nothing to tell")));
-        };
-        let timeline = report::Timeline::of(&start.plan, &events);
-        let page = match format {
-            "html" => report::timeline_html(&timeline),
-            "json" => report::json(&timeline),
-            "junit" => report::junit(&timeline),
-            _ => report::timeline_markdown(&timeline),
-        };
-        let Some(path) = out else {
-            return io.write(&page).map(|()| Exit::Succeeded);
-        };
-        let path = io.surroundings.dir.join(path);
-        std::fs::write(&path, page).map_err(|error| {
-            Error::usage(format!("writing the report to {}: {error}", path.display()))
-        })?;
-        Ok(Exit::Succeeded)
-    }
-
-    fn approve(
-        &self,
-        words: &str,
-        unit: &str,
-        reply: Reply,
-        io: &mut Io,
-    ) -> Result<Exit, Error> {
-        let store = self.store(&io.surroundings)?;
-        let (run, events) = self.read(&*store, words)?;
-        let state = fold(&events)?;
-        let unit = UnitId::new(unit);
-        let waiting = state.waiting().iter().find(|waiting| waiting.unit == unit);
-        let kind = waiting.map(|waiting| &waiting.question.kind);
-        let answer = match (reply, kind) {
-            (_, Some(QuestionKind::Interrupted)) => {
-                return Err(Error::usage(format!(
-                    "`{unit}` was interrupted, and an answer does not tell what to do with it: \
-                     `{}`, or --skip, or --rollback",
-                    self.program.command(&format!("resume {run} --retry"))
-                )));
-            }
-            (Reply::Yes, Some(QuestionKind::Value { accepts })) => {
-                return Err(Error::usage(format!(
-                    "`{unit}` asks for a value: give --answer VALUE ({accepts})"
-                )));
-            }
-            (Reply::Value(value), Some(QuestionKind::Approval | QuestionKind::Confirmation)) => {
-                return Err(Error::usage(format!(
-                    "`{unit}`: --answer {value:?}: expected no value; it asks for yes or no (--no)"
-                )));
-            }
-            (Reply::Yes, _) => Answer::Yes,
-            (Reply::No, _) => Answer::No,
-            (Reply::Value(value), _) => Answer::Value(value),
-        };
-        let by = Actor::this_process().name;
-        let engine = Engine::from_store(Arc::clone(&store));
-        let events = now(async {
-            engine.answer(&run, &unit, answer, &by).await?;
-            Ok(store.read(&run).await?)
-        })?;
-        let state = fold(&events)?;
-        let open: Vec<String> = state
-            .waiting()
-            .iter()
-            .filter(|waiting| {
-                state.unit(&waiting.unit).is_none_or(|unit| unit.answer.is_none())
-            })
-            .flat_map(|waiting| view::question_commands(run.as_str(), waiting))
-            .collect();
-        let next = if open.is_empty() { vec![format!("resume {run}")] } else { open };
-        let next: Vec<String> = next.iter().map(|words| self.program.command(words)).collect();
-        if self.json() {
-            let line = serde_json::json!({"run": run, "unit": unit, "next": next});
-            return io.write_json(&line).map(|()| Exit::Succeeded);
-        }
-        let mut page = format!("noted for `{unit}` of run {run}; next:\n");
-        for command in next {
-            page.push_str(&format!("  {command}\n"));
-        }
-        io.write(&page).map(|()| Exit::Succeeded)
-    }
-
-    fn locks(&self, io: &mut Io) -> Result<Exit, Error> {
-        let store = self.store(&io.surroundings)?;
-        let locks = now(async { store.locks().list().await.map_err(Error::usage) })?;
-        if self.json() {
-            let lines: Vec<_> = locks
-                .iter()
-                .map(|(resource, held)| serde_json::json!({"resource": resource, "holder": held}))
-                .collect();
-            return io.write_json(&lines).map(|()| Exit::Succeeded);
-        }
-        if locks.is_empty() {
-            return io.write("nothing is locked\n").map(|()| Exit::Succeeded);
-        }
-        let (columns, _) = io.surroundings.size();
-        let lines = runs::lock_table(&locks, io.surroundings.style, columns);
-        io.write(&(lines.join("\n") + "\n")).map(|()| Exit::Succeeded)
-    }
-
-    fn unlock(&self, resource: &str, yes: bool, io: &mut Io) -> Result<Exit, Error> {
-        let store = self.store(&io.surroundings)?;
-        let locks = store.locks();
-        let held = now(async { locks.list().await.map_err(Error::usage) })?;
-        let Some((_, holder)) = held.iter().find(|(name, _)| name == resource) else {
-            let names: Vec<_> = held.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(Error::usage(match names.as_slice() {
-                [] => format!("`{resource}` is not locked; nothing is"),
-                _ => format!("`{resource}` is not locked; these are: {}", names.join(", ")),
-            }));
-        };
-        if !yes {
-            if !io.surroundings.answering {
-                return Err(Error::usage(format!(
-                    "`{resource}` is locked by {holder}; give --yes to take the lock away from it"
-                )));
-            }
-            let question = format!(
-                "{resource} is locked by {holder}\nif that run is alive it will be cancelled and \
-                 rolled back\ntake the lock away? [y]es, [n]o: "
-            );
-            if !io.confirm(&question) {
-                return io.write("the lock stays\n").map(|()| Exit::Succeeded);
-            }
-        }
-        let whose = now(async { locks.break_lock(resource).await.map_err(Error::usage) })?;
-        io.write(&match whose {
-            Some(holder) => format!("{resource} is free; it was locked by {holder}\n"),
-            None => format!("{resource} was given back in the meantime\n"),
-        })
-        .map(|()| Exit::Succeeded)
-    }
 }
 
-fn fold(events: &[Arc<Event>]) -> Result<RunState, Error> {
-    RunState::fold(events)
-        .map_err(|error| Error::from(runbook_core::JournalError::from(error)))
+pub(super) fn fold(events: &[Arc<Event>]) -> Result<RunState, Error> {
+    RunState::fold(events).map_err(|error| Error::from(runbook_core::JournalError::from(error)))
 }
 
 /// Does something short, on this thread.
-fn now<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) fn now<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime: Runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::usage(format!("starting the runtime: {error}")))?;
     runtime.block_on(work)
 }
-
-/// Two ways to the same output.
-fn share(out: Box<dyn Write + Send>) -> (Box<dyn Write + Send>, Box<dyn Write + Send>) {
-    use std::sync::{Mutex, PoisonError};
-    struct Shared(Arc<Mutex<Box<dyn Write + Send>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
-        }
-    }
-    let shared = Arc::new(Mutex::new(out));
-    (Box::new(Shared(Arc::clone(&shared))), Box::new(Shared(shared)))
-}
-
-impl Io {
-    /// A result; a reader that went away, as `head` does, is no error.
-    fn write(&mut self, page: &str) -> Result<(), Error> {
-        match self.out.write_all(page.as_bytes()).and_then(|()| self.out.flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::usage(format!("writing to standard output: {error}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn write_json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|error| Error::usage(format!("writing JSON: {error}")))?;
-        self.write(&(text + "\n"))
-    }
-
-    /// Whether a person says yes.
-    fn confirm(&mut self, question: &str) -> bool {
-        loop {
-            let _ = self.err.write_all(question.as_bytes());
-            let _ = self.err.flush();
-            let mut line = String::new();
-            if !matches!(self.input.read_line(&mut line), Ok(n) if n > 0) {
-                return false;
-            }
-            match super::prompt::read_answer(&QuestionKind::Approval, &line) {
-                Ok(answer) => return answer == Answer::Yes,
-                Err(accepted) => {
-                    let _ = writeln!(self.err, "{accepted}");
-                }
-            }
-        }
-    }
-}
-

@@ -247,7 +247,8 @@ mod tests {
         }
     }
 
-    const TWO: &str = "[staging]\nroot = '/srv/staging'\nport = 8080\n\n[live]\nroot = '/srv'\nport = 'http'\n";
+    const TWO: &str =
+        "[staging]\nroot = '/srv/staging'\nport = 8080\n\n[live]\nroot = '/srv'\nport = 'http'\n";
 
     #[test]
     fn the_first_built_in_environment_is_the_default() {

@@ -43,6 +43,7 @@ pub(crate) async fn follow(
                 _ if signalled => {}
                 signal => {
                     signalled = true;
+                    reporter.cancelled(signal.name());
                     control.cancel(signal.name());
                 }
             },
@@ -118,7 +119,12 @@ impl Asking {
                     reporter.answered(true);
                     return None;
                 }
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    // Which unit asks stands above.
+                    let text = error.to_string();
+                    let unit = format!("`{}`: ", self.id);
+                    text.strip_prefix(&unit).map_or(text.clone(), str::to_owned)
+                }
             },
         };
         reporter.ask_again(&self.question, Some(&refused));

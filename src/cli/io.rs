@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use runbook_core::{Actor, Answer, Error, QuestionKind};
+use serde::Serialize;
+
 use super::style::Style;
 
 /// Where the command line reads and writes, and what surrounds it: [`Io::process`] for a binary,
@@ -142,6 +145,74 @@ impl Surroundings {
         }
         (100, 40)
     }
+}
+
+impl Io {
+    /// A result; a reader that went away, as `head` does, is no error.
+    pub(crate) fn write(&mut self, page: &str) -> Result<(), Error> {
+        match self.out.write_all(page.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::usage(format!("writing to standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn write_json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Error::usage(format!("writing JSON: {error}")))?;
+        self.write(&(text + "\n"))
+    }
+
+    /// Whether a person says yes.
+    pub(crate) fn confirm(&mut self, question: &str) -> bool {
+        loop {
+            let _ = self.err.write_all(question.as_bytes());
+            let _ = self.err.flush();
+            let mut line = String::new();
+            if !matches!(self.input.read_line(&mut line), Ok(n) if n > 0) {
+                return false;
+            }
+            match super::prompt::read_answer(&QuestionKind::Approval, &line) {
+                Ok(answer) => return answer == Answer::Yes,
+                Err(accepted) => {
+                    let _ = writeln!(self.err, "{accepted}");
+                }
+            }
+        }
+    }
+}
+
+/// Two ways to the same output.
+pub(crate) fn share(out: Box<dyn Write + Send>) -> (Box<dyn Write + Send>, Box<dyn Write + Send>) {
+    use std::sync::{Mutex, PoisonError};
+    struct Shared(Arc<Mutex<Box<dyn Write + Send>>>);
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+        }
+    }
+    let shared = Arc::new(Mutex::new(out));
+    (Box::new(Shared(Arc::clone(&shared))), Box::new(Shared(shared)))
+}
+
+/// Who runs this process; from the user database where the environment does not say.
+pub(crate) fn operator() -> Actor {
+    let mut actor = Actor::this_process();
+    if actor.name == "unknown" {
+        let uid = rustix::process::getuid().as_raw().to_string();
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        });
+        actor.name = name.unwrap_or(format!("uid {uid}"));
+    }
+    actor
 }
 
 /// What a captured command line wrote.

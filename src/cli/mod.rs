@@ -50,6 +50,7 @@ mod commands;
 mod env;
 mod exit;
 mod follow;
+mod history;
 mod io;
 mod painter;
 mod params;
@@ -148,11 +149,7 @@ fn refuse(about: &About<'_>, words: &[OsString], error: &clap::Error, mut io: Io
         complain(out, style, &text);
     } else {
         let text = error.render();
-        let _ = if style.color {
-            write!(out, "{}", text.ansi())
-        } else {
-            write!(out, "{text}")
-        };
+        let _ = if style.color { write!(out, "{}", text.ansi()) } else { write!(out, "{text}") };
     }
     let _ = out.flush();
     if error.use_stderr() { Exit::Usage } else { Exit::Succeeded }

@@ -7,8 +7,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use runbook_core::{Args, BookSpec, Error, ParamGiven, ParamSpec};
 
-use super::prompt::SecretPrompt;
 use super::io::Surroundings;
+use super::prompt::SecretPrompt;
 
 /// A runbook and the words given for its parameters.
 #[derive(Clone, Debug)]
@@ -20,8 +20,18 @@ pub(crate) struct Given {
 
 /// Names that the command line itself uses as flags.
 const TAKEN: [&str; 12] = [
-    "env", "config", "journal", "output", "verbose", "help", "version", "yes", "reason", "format",
-    "keep-on-failure", "secret-file",
+    "env",
+    "config",
+    "journal",
+    "output",
+    "verbose",
+    "help",
+    "version",
+    "yes",
+    "reason",
+    "format",
+    "keep-on-failure",
+    "secret-file",
 ];
 
 /// The flag of a parameter, without dashes: `keep-last`. A name that the command line uses itself
@@ -105,11 +115,8 @@ fn sentence(doc: &str) -> String {
 impl Given {
     /// What was given for `spec`.
     pub(crate) fn read(spec: &BookSpec, matches: &ArgMatches) -> Self {
-        let mut given = Self {
-            book: spec.name.clone(),
-            words: Vec::new(),
-            secret_files: Vec::new(),
-        };
+        let mut given =
+            Self { book: spec.name.clone(), words: Vec::new(), secret_files: Vec::new() };
         for param in &spec.params {
             if param.kind.secret {
                 let path = matches.get_one::<PathBuf>(&param.name);
@@ -203,8 +210,8 @@ impl Given {
             if !args.get(&param.name).is_empty() {
                 continue;
             }
-            let needed = param.is_required()
-                || also_needed.iter().any(|given| given.name == param.name);
+            let needed =
+                param.is_required() || also_needed.iter().any(|given| given.name == param.name);
             if let Some(secret) = self.secret(param, needed, surroundings, prompt)? {
                 // Known to the scrubber before anything else sees it.
                 let _ = runbook_core::Secret::new(secret.as_str());

@@ -1,8 +1,7 @@
 //! Plain lines: one an event that matters, for logs and pipes.
 
 use runbook_core::{
-    BlockOutcome, CheckRole, Event, EventKind, Level, Mode, Problem, RunStarted, SkipReason,
-    UnitId,
+    BlockOutcome, CheckRole, Event, EventKind, Level, Mode, Problem, RunStarted, SkipReason, UnitId,
 };
 
 use super::style::Style;
@@ -29,7 +28,7 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
             ("rollback", format!("{} to undo: {cause}", text::count(units.len(), "unit")))
         }
         E::LockWaiting { resource, holder } => {
-            ("lock", format!("waiting for {resource}, held by {holder}"))
+            ("lock", format!("waiting for {resource}, held by {}", text::holder(holder)))
         }
         E::LockAcquired { resource } => ("lock", format!("took {resource}")),
         E::LockLost { resource, why } => ("lock", format!("lost {resource}: {why}")),
@@ -53,6 +52,7 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
                 Level::Pass => "pass",
                 Level::Warn => "warn",
                 Level::Fail if *role == CheckRole::Wait => "waiting",
+                Level::Fail if *role == CheckRole::Observation => "no",
                 Level::Fail => "fail",
             };
             let said = match role {
@@ -92,9 +92,7 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
         }
         E::UndoStarted { unit } => ("undoing", of(view, unit, "")),
         E::Undone { unit } => ("undone", of(view, unit, "")),
-        E::UndoFailed { unit, problem } => {
-            ("NOT UNDONE", of(view, unit, &problem_words(problem)))
-        }
+        E::UndoFailed { unit, problem } => ("NOT UNDONE", of(view, unit, &problem_words(problem))),
         E::BlockFinished { block, outcome: BlockOutcome::Isolated { problem } } => {
             let said = format!("failed and undone, the run goes on: {problem}");
             ("isolated", of(view, block, &said))

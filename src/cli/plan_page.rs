@@ -31,7 +31,8 @@ pub(crate) fn page(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     page.nodes(state.top(), "", 0);
     if !state.finally.is_empty() {
         page.lines.push(String::new());
-        page.lines.push(format!("{} at the end, come what may", style.bold("Finally")));
+        let when = style.dim(&format!("{}come what may", style.dot()));
+        page.lines.push(format!("{}{when}", style.bold("Finally")));
         page.nodes(&state.finally, "F", 0);
     }
     page.end();
@@ -83,8 +84,10 @@ impl Page<'_> {
                     1 => "one after the other".to_owned(),
                     n => format!("{n} at the same time"),
                 };
-                if rolling.canary > 0 {
-                    how.push_str(&format!(", the first {} alone before the rest", rolling.canary));
+                match rolling.canary {
+                    0 => {}
+                    1 => how.push_str(", the first alone before the rest"),
+                    n => how.push_str(&format!(", the first {n} before the rest")),
                 }
                 if rolling.max_failed > 0 {
                     how.push_str(&format!(", {} may fail", rolling.max_failed));
@@ -125,12 +128,13 @@ impl Page<'_> {
         }
         let mut limits = Vec::new();
         limits.extend(unit.attempts.map(|attempts| format!("up to {attempts} attempts")));
-        limits.extend(unit.timeout_ms.map(|millis| {
-            format!("at most {}", text::running(Duration::from_millis(millis)))
-        }));
+        limits.extend(
+            unit.timeout_ms
+                .map(|millis| format!("at most {}", text::running(Duration::from_millis(millis)))),
+        );
         self.detail(number, "limits", &limits.join(", "));
         if let Some(why) = &unit.irreversible_because {
-            self.detail(number, "can't be undone", why);
+            self.detail(number, "accepted because", why);
         }
     }
 
@@ -151,6 +155,9 @@ impl Page<'_> {
             (_, UnitKind::Check | UnitKind::Observe | UnitKind::Wait) => match level {
                 Some(Level::Pass) => (Mark::Done, style.dim(&why)),
                 Some(Level::Warn) => (Mark::Warn, style.paint(&why, Color::Yellow)),
+                Some(Level::Fail) if unit.kind == UnitKind::Observe => {
+                    (Mark::Noted, style.dim(&format!("no: {why}")))
+                }
                 Some(Level::Fail) => {
                     (Mark::Pending, style.paint(&format!("not so now: {why}"), Color::Yellow))
                 }
@@ -253,17 +260,15 @@ impl Page<'_> {
         fact(count(&|node| kind(node) == Some(UnitKind::Manual)), "by hand", "by hand", None);
         let satisfied = |node: &Node| node.satisfied == Some(true);
         fact(count(&satisfied), "already so", "already so", None);
-        let asks = |node: &Node| {
-            node.is_step() && node.unit().is_some_and(|unit| unit.question.is_some())
-        };
+        let asks =
+            |node: &Node| node.is_step() && node.unit().is_some_and(|unit| unit.question.is_some());
         fact(count(&asks), "asks for approval", "ask for approval", Some(Color::Yellow));
         let stays =
             |node: &Node| node.unit().is_some_and(|unit| unit.undo == UndoKind::Irreversible);
         fact(count(&stays), "can't be undone", "can't be undone", Some(Color::Yellow));
         let failed = |node: &Node| {
             node.state == State::Failed
-                || (node.is_step()
-                    && node.verdict.as_ref().is_some_and(|v| v.level == Level::Fail))
+                || (node.is_step() && node.verdict.as_ref().is_some_and(|v| v.level == Level::Fail))
         };
         let failed = count(&failed);
         fact(failed, "check failed", "checks failed", Some(Color::Red));

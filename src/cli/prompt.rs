@@ -128,9 +128,7 @@ fn read_secret(input: &mut (dyn BufRead + Send)) -> io::Result<String> {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nobody answered"));
             }
             // Backspace takes a whole character away.
-            0x08 | 0x7f => {
-                while typed.pop().is_some_and(|byte| (0x80..0xc0).contains(&byte)) {}
-            }
+            0x08 | 0x7f => while typed.pop().is_some_and(|byte| (0x80..0xc0).contains(&byte)) {},
             // Ctrl-U starts again.
             0x15 => typed.clear(),
             byte => typed.push(byte),
@@ -188,11 +186,8 @@ mod tests {
     #[test]
     fn a_secret_is_edited_like_a_line_and_not_shown() {
         let (mut io, captured) = Io::captured("\nwrongé\x7f\x15pässw\x7f\x7f\x7f\x7fass\nrest");
-        let mut terminal = Terminal {
-            input: &mut *io.input,
-            out: &mut *io.err,
-            surroundings: &io.surroundings,
-        };
+        let mut terminal =
+            Terminal { input: &mut *io.input, out: &mut *io.err, surroundings: &io.surroundings };
         assert_eq!(terminal.secret("The password").unwrap(), "pass");
         assert_eq!(captured.err(), "The password: \nit can't be empty\nThe password: \n");
     }

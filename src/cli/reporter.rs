@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use runbook_core::{Event, Mode, Outcome, Question, Timestamp};
+use runbook_core::{Event, EventKind, Mode, Outcome, Question, Timestamp};
 use serde::Serialize;
 
 use super::args::Output;
@@ -21,6 +21,8 @@ pub(crate) struct Reporter<'a> {
     command: &'a dyn Fn(&str) -> String,
     /// A question stands on the screen, so that nothing else is drawn.
     paused: bool,
+    /// Lines that are to scroll by with the next frame.
+    lines: Vec<String>,
     err: Box<dyn Write + Send>,
 }
 
@@ -43,7 +45,7 @@ impl<'a> Reporter<'a> {
             Output::Plain => How::Plain(out),
             Output::Json => How::Json(out),
         };
-        Self { view, how, surroundings, command, paused: false, err }
+        Self { view, how, surroundings, command, paused: false, lines: Vec::new(), err }
     }
 
     /// Whether it has to be drawn from time to time.
@@ -52,12 +54,24 @@ impl<'a> Reporter<'a> {
     }
 
     pub(crate) fn event(&mut self, event: &Event) {
+        let again =
+            self.view.is_cancelling() && matches!(event.event, EventKind::CancelRequested { .. });
         self.view.apply(event);
         match &mut self.how {
-            // Drawn with the next frame.
-            How::Pretty(_) => {}
+            // Put into words now, as later events may change what it says; drawn with the next
+            // frame.
+            How::Pretty(_) => {
+                let (columns, _) = self.surroundings.size();
+                for what in self.view.take_settled() {
+                    let style = self.surroundings.style;
+                    self.lines.extend(view::settled(&self.view, &what, columns, style));
+                }
+            }
             How::Plain(out) => {
                 drop(self.view.take_settled());
+                if again {
+                    return;
+                }
                 if let Some(line) = plain::line(&self.view, event, self.surroundings.style) {
                     let _ = writeln!(out, "{} {line}", text::time(event.at));
                     let _ = out.flush();
@@ -70,6 +84,14 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// A signal was handed to the run: said at once, since a unit may take its time to end.
+    pub(crate) fn cancelled(&mut self, by: &str) {
+        let known = self.view.is_cancelling();
+        if !known && !matches!(self.how, How::Json(_)) {
+            self.event(&Event::now(EventKind::CancelRequested { by: by.to_owned() }));
+        }
+    }
+
     /// Draws the next frame, if something changed.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         let How::Pretty(painter) = &mut self.how else { return };
@@ -77,13 +99,8 @@ impl<'a> Reporter<'a> {
             return;
         }
         let (columns, height) = self.surroundings.size();
-        let style = self.surroundings.style;
-        let mut settled = Vec::new();
-        for what in self.view.take_settled() {
-            settled.extend(view::settled(&self.view, &what, columns, style));
-        }
-        let live = view::frame(&self.view, now, columns, height, style);
-        painter.paint(&settled, live, columns);
+        let live = view::frame(&self.view, now, columns, height, self.surroundings.style);
+        painter.paint(&std::mem::take(&mut self.lines), live, columns);
     }
 
     /// Puts a question on the screen; nothing else is drawn until [`answered`](Self::answered).
@@ -94,7 +111,8 @@ impl<'a> Reporter<'a> {
         let (columns, _) = self.surroundings.size();
         let node = &self.view.nodes[unit];
         let room = columns.saturating_sub(3).max(30);
-        let mut page = format!("{} {}\n", style.mark(Mark::Asks), style.bold(&style.text(&node.title)));
+        let mut page =
+            format!("{} {}\n", style.mark(Mark::Asks), style.bold(&style.text(&node.title)));
         let mut add = |said: &str, dim: bool| {
             for line in text::wrap(&style.text_lines(said), room) {
                 let line = if dim { style.dim(&line) } else { line };
@@ -180,18 +198,54 @@ impl<'a> Reporter<'a> {
                     .iter()
                     .map(|words| (self.command)(words))
                     .collect();
-                json_line(out, &LastLine {
-                    at: Timestamp::now(),
-                    outcome: JsonOutcome {
-                        run,
-                        status: outcome.status,
-                        exit_code: code,
-                        checks_failed: outcome.checks_failed,
-                        finished: outcome.finished.as_ref(),
-                        waiting: &self.view.waiting,
-                        next,
+                json_line(
+                    out,
+                    &LastLine {
+                        at: Timestamp::now(),
+                        outcome: JsonOutcome {
+                            run,
+                            status: outcome.status,
+                            exit_code: code,
+                            checks_failed: outcome.checks_failed,
+                            finished: outcome.finished.as_ref(),
+                            waiting: &self.view.waiting,
+                            next,
+                        },
                     },
-                });
+                );
+            }
+        }
+    }
+
+    /// The run was stopped where it was: what is under way, and how to go on.
+    pub(crate) fn interrupted(&mut self, run: &runbook_core::RunId, code: u8) {
+        let (columns, _) = self.surroundings.size();
+        let ending = Ending { command: self.command, columns, style: self.surroundings.style };
+        let open: Vec<_> = self
+            .view
+            .units()
+            .filter(|node| node.started && !node.is_over())
+            .map(|node| node.id.clone())
+            .collect();
+        self.paused = false;
+        self.lines.extend(view::unfinished(&self.view, "interrupted", &open, &ending));
+        let lines = std::mem::take(&mut self.lines);
+        match &mut self.how {
+            How::Pretty(painter) => painter.paint(&lines, Vec::new(), columns),
+            How::Plain(out) => {
+                for line in lines {
+                    let _ = writeln!(out, "{line}");
+                }
+                let _ = out.flush();
+            }
+            How::Json(out) => {
+                let next =
+                    ["resume", "rollback"].map(|words| (self.command)(&format!("{words} {run}")));
+                let line = serde_json::json!({"at": Timestamp::now(), "outcome": {
+                    "run": run, "status": "interrupted", "exit_code": code, "under_way": open,
+                    "next": next,
+                }});
+                json_line(out, &line);
             }
         }
     }
@@ -202,13 +256,7 @@ impl<'a> Reporter<'a> {
         match &mut self.how {
             How::Pretty(painter) => {
                 let (columns, _) = self.surroundings.size();
-                let settled: Vec<String> = self
-                    .view
-                    .take_settled()
-                    .iter()
-                    .flat_map(|s| view::settled(&self.view, s, columns, self.surroundings.style))
-                    .collect();
-                painter.paint(&settled, Vec::new(), columns);
+                painter.paint(&std::mem::take(&mut self.lines), Vec::new(), columns);
             }
             How::Plain(_) => {}
             How::Json(out) => {

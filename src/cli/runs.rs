@@ -106,7 +106,7 @@ pub(crate) fn status(events: &[Arc<Event>], state: &RunState) -> (String, Option
 }
 
 /// Whether the process that was last at work on the run is alive; not known of other machines.
-fn is_alive(events: &[Arc<Event>]) -> Option<bool> {
+pub(crate) fn is_alive(events: &[Arc<Event>]) -> Option<bool> {
     let actor = events.iter().rev().find_map(|event| match &event.event {
         EventKind::RunStarted(start) => Some(&start.by),
         EventKind::RunResumed { by, .. } => Some(by),

@@ -22,6 +22,8 @@ pub(crate) enum Mark {
     Undone,
     Asks,
     Warn,
+    /// Looked at, not so, and that is no fault.
+    Noted,
     Block,
 }
 
@@ -59,6 +61,7 @@ impl Style {
             Mark::Undone => ("↶", "<", Some(Color::Yellow)),
             Mark::Asks => ("?", "?", Some(Color::Yellow)),
             Mark::Warn => ("!", "!", Some(Color::Yellow)),
+            Mark::Noted => ("○", "o", None),
             Mark::Block => ("▾", "=", None),
         };
         let symbol = if self.unicode { symbol } else { ascii };

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use runbook_core::Timestamp;
+use runbook_core::{LockHolder, Timestamp};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The columns that `text` takes; escape sequences take none.
@@ -127,6 +127,23 @@ pub(crate) fn day_and_minute(at: Timestamp) -> String {
     text.get(..16).unwrap_or(&text).replace('T', " ")
 }
 
+/// Who holds a lock, since when and why.
+pub(crate) fn holder(holder: &LockHolder) -> String {
+    let by = &holder.by;
+    let mut text = format!(
+        "run {} of `{}` by {}@{} since {}",
+        holder.run,
+        holder.book,
+        by.name,
+        by.machine,
+        time(holder.since)
+    );
+    if let Some(reason) = &holder.reason {
+        text.push_str(&format!(" ({reason})"));
+    }
+    text
+}
+
 /// `1 step`, `2 steps`.
 pub(crate) fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
@@ -161,9 +178,10 @@ mod tests {
     #[test]
     fn times_are_short() {
         let of = |millis| took(Duration::from_millis(millis));
-        assert_eq!([of(49), of(9_940), of(34_000), of(125_000), of(3_725_000)], [
-            "0.0s", "9.9s", "34s", "2m05s", "1h02m"
-        ]);
+        assert_eq!(
+            [of(49), of(9_940), of(34_000), of(125_000), of(3_725_000)],
+            ["0.0s", "9.9s", "34s", "2m05s", "1h02m"]
+        );
         assert_eq!(time(Timestamp::from_micros(1_773_500_966_535_897)), "2026-03-14T15:09:26Z");
     }
 }

@@ -1,6 +1,9 @@
 //! A small program with runbooks of all kinds, which the tests of the command line run. Its steps
 //! write files under the `root` of its environment.
 
+#![allow(missing_docs, unreachable_pub)]
+
+#[path = "steps.rs"]
 mod steps;
 
 use std::path::PathBuf;
@@ -21,11 +24,11 @@ fn main() -> ExitCode {
 
 /// Where the shop lives.
 #[derive(Deserialize)]
-struct Shop {
-    root: PathBuf,
+pub struct Shop {
+    pub root: PathBuf,
 }
 
-fn catalog() -> Catalog<Shop> {
+pub fn catalog() -> Catalog<Shop> {
     Catalog::new("demo")
         .doc("Runbooks of a shop that does not exist")
         .version("1.2.3")
@@ -36,6 +39,7 @@ fn catalog() -> Catalog<Shop> {
         .book::<Ask>()
         .book::<Slow>()
         .book::<Rollout>()
+        .book::<Stubborn>()
         .book::<Sealed>()
         .book::<Drift>()
 }
@@ -84,13 +88,14 @@ impl Book<Shop> for Deploy {
         let backup = b.step(Write::new(&env.root, "backup", "dump of the shop").says(3));
         b.group("Switch the release", |b| {
             b.step(Write::new(&env.root, "release", backup.map(move |_| release.clone())));
-            b.step(
-                Write::new(&env.root, "current", "new").confirm("Switch the customers over?"),
-            );
+            b.step(Write::new(&env.root, "current", "new").confirm("Switch the customers over?"));
         });
         b.step(Write::new(&env.root, "keep", keep.to_string()));
         if announce {
-            b.irreversible(Announce(env.root.clone()), "an announcement can be corrected by another");
+            b.irreversible(
+                Announce(env.root.clone()),
+                "an announcement can be corrected by another",
+            );
         }
         b.finally(|b| {
             b.step(Write::new(&env.root, "log", "deployed"));
@@ -173,8 +178,22 @@ impl Book<Shop> for Slow {
     fn fill(b: &mut Runbook, env: &Shop, _: &Args) -> Result<(), Error> {
         b.lock(Lock::on("site:demo").lease(Duration::from_secs(600)));
         b.step(Write::new(&env.root, "first", "1"));
-        b.step(Hold { root: env.root.clone(), name: "hold".into() });
+        b.step(Hold { root: env.root.clone(), stubborn: false });
         b.step(Write::new(&env.root, "last", "3"));
+        Ok(())
+    }
+}
+
+/// The same, and does not listen when it is to end.
+struct Stubborn;
+
+impl Book<Shop> for Stubborn {
+    fn spec() -> BookSpec {
+        spec("stubborn", "Wait and do not listen", "", vec![])
+    }
+    fn fill(b: &mut Runbook, env: &Shop, _: &Args) -> Result<(), Error> {
+        b.step(Write::new(&env.root, "first", "1"));
+        b.step(Hold { root: env.root.clone(), stubborn: true });
         Ok(())
     }
 }
@@ -207,7 +226,7 @@ impl Book<Shop> for Rollout {
         b.when("Leave maintenance", found.passed(), |b| {
             b.step(write("maintenance", "off"));
         });
-        let rolling = Rolling { at_once: 2, canary: 1, max_failed: 1, pause: Duration::ZERO };
+        let rolling = Rolling { at_once: 1, canary: 1, max_failed: 1, pause: Duration::ZERO };
         b.each(["web1", "web2", "web3"], rolling, |host, b| {
             b.step(write(&format!("{host}-stopped"), "yes"));
             let mood = if *host == "web2" { Mood::Fails } else { Mood::Well };

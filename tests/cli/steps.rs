@@ -142,7 +142,13 @@ impl Step for Announce {
 /// Says that it is there, and waits until a file called `go` is there as well.
 pub struct Hold {
     pub root: PathBuf,
-    pub name: String,
+    pub stubborn: bool,
+}
+
+impl Hold {
+    fn path(&self) -> PathBuf {
+        self.root.join("hold")
+    }
 }
 
 impl Step for Hold {
@@ -152,11 +158,11 @@ impl Step for Hold {
         About::new("hold", "Wait for the word to go on")
     }
     async fn run(&self, cx: &Context) -> Result<()> {
-        std::fs::write(self.root.join(&self.name), "held")?;
+        std::fs::write(self.path(), "held")?;
         cx.say("waiting for the word");
         while !self.root.join("go").exists() {
             tokio::select! {
-                failure = cx.stopped() => return Err(failure),
+                failure = cx.stopped(), if !self.stubborn => return Err(failure),
                 () = tokio::time::sleep(Duration::from_millis(5)) => {}
             }
         }
@@ -170,11 +176,11 @@ pub struct Held(bool);
 
 impl Rollback<Hold> for Held {
     async fn record(step: &Hold, _: &Observer) -> Result<Self> {
-        Ok(Held(step.root.join(&step.name).exists()))
+        Ok(Held(step.path().exists()))
     }
     async fn rollback(&self, step: &Hold, _: Option<&()>, _: &Context) -> Result<()> {
-        if !self.0 && step.root.join(&step.name).exists() {
-            std::fs::remove_file(step.root.join(&step.name))?;
+        if !self.0 && step.path().exists() {
+            std::fs::remove_file(step.path())?;
         }
         Ok(())
     }

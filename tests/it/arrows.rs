@@ -59,8 +59,20 @@ fn the_arrows_between_crates_hold() {
 #[test]
 fn core_knows_no_driver_no_terminal_and_no_argument_parser() {
     let forbidden = [
-        "clap", "crossterm", "indicatif", "console", "ssh2", "russh", "tokio-postgres",
-        "deadpool-redis", "redis", "hyper", "reqwest", "bollard", "openssl", "rustls",
+        "clap",
+        "crossterm",
+        "indicatif",
+        "console",
+        "ssh2",
+        "russh",
+        "tokio-postgres",
+        "deadpool-redis",
+        "redis",
+        "hyper",
+        "reqwest",
+        "bollard",
+        "openssl",
+        "rustls",
     ];
     let crates = manifests();
     for name in ["runbook-core", "runbook-macros"] {

@@ -37,7 +37,7 @@ async fn free(
 }
 
 /// Take seats
-#[step(title = "Take {seats} seats", before = taken -> usize, rollback = free)]
+#[step(title = "Take {seats} seats", before = taken, rollback = free)]
 async fn take(cx: &Context, hall: &Hall, seats: usize) -> Result<usize> {
     let now = hall.0.fetch_add(seats, Ordering::SeqCst) + seats;
     cx.say(format!("{now} seats are taken"));

@@ -25,6 +25,7 @@ pub(crate) struct Archives(Vec<PathBuf>);
 /// An archive of `shared/`, with its checksum in the format of `sha256sum`.
 #[step(
     rollback = Archives,
+    repeatable,
     preview = "tar -czf backups/data-N.tar.gz shared",
     preview = "sha256sum data-N.tar.gz"
 )]

@@ -6,8 +6,8 @@ use runbook::{Lock, Manual, Retry, Runbook, Step, Wait, runbook};
 
 use crate::backup::{back_up, backup_is_good};
 use crate::checks::{
-    answers, current_release, disk_free, has_previous, log_is_clean, port_is_ours, process_runs, release_is_sound,
-    serves,
+    answers, current_release, disk_free, has_previous, log_is_clean, port_is_ours, process_runs,
+    release_is_sound, serves,
 };
 use crate::env::Env;
 use crate::process::{remove_stale_pid, restart_site, stop_site};
@@ -45,8 +45,11 @@ pub(crate) fn deploy(
         let unpacked = b.step(unpack(site, release));
         let current = b.step(switch(site, unpacked));
         let restart = restart_site(site, current).timeout(Duration::from_secs(20));
-        let restart =
-            if ask { restart.confirm("Restart the site? It is away for a moment.") } else { restart };
+        let restart = if ask {
+            restart.confirm("Restart the site? It is away for a moment.")
+        } else {
+            restart
+        };
         let running = b.step(restart);
         running.map(|running| running.release.clone())
     });
@@ -54,10 +57,7 @@ pub(crate) fn deploy(
         serves(site, serving),
         Wait::at_most(Duration::from_secs(3)).every(Duration::from_millis(100)),
     );
-    b.irreversible(
-        remove_old(site, keep),
-        "releases before the last few are never returned to",
-    );
+    b.irreversible(remove_old(site, keep), "releases before the last few are never returned to");
 }
 
 /// Return to the release before

@@ -10,7 +10,7 @@ use crate::{http, process};
 /// Enough disk space is free
 ///
 /// A release and a backup take a few kilobytes here; on a real host they fill disks.
-#[check(preview = "df -Pm {site}")]
+#[check(preview = "df -Pm ROOT")]
 pub(crate) async fn disk_free(cx: &Observer, site: &Site, megabytes: u64) -> Result<Verdict<u64>> {
     let parent = site.root.ancestors().find(|dir| dir.exists()).unwrap_or(&site.root);
     let df = cx.on(&site.host).output(&cmd!("df -Pm {parent}").read_only()).await?.text();

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use runbook::{
-    Command, Context, During, Failure, Observer, Result, cmd, step,
-};
+use runbook::{Command, Context, During, Failure, Observer, Result, cmd, step};
 use serde::{Deserialize, Serialize};
 
 use crate::env::Site;
@@ -40,7 +38,7 @@ pub(crate) struct Before(Option<Running>);
 ///
 /// The old process is stopped first: both want the same port. Undone by starting the old release
 /// again.
-#[step(title = "Restart the site on {release}", rollback = Before)]
+#[step(title = "Restart the site on {release}", rollback = Before, repeatable)]
 pub(crate) async fn restart_site(cx: &Context, site: &Site, release: String) -> Result<Running> {
     stop(cx, site).await?;
     start(cx, site, &release).await
@@ -51,12 +49,7 @@ impl runbook::Rollback<restart_site> for Before {
         Ok(Before(running(cx, &step.site).await?))
     }
 
-    async fn rollback(
-        &self,
-        step: &restart_site,
-        _: Option<&Running>,
-        cx: &Context,
-    ) -> Result<()> {
+    async fn rollback(&self, step: &restart_site, _: Option<&Running>, cx: &Context) -> Result<()> {
         stop(cx, &step.site).await?;
         if let Some(before) = &self.0 {
             start(cx, &step.site, &before.release).await?;

@@ -129,11 +129,8 @@ pub(crate) async fn remove_old(cx: &Context, site: &Site, keep: usize) -> Result
     let current = current(cx, site).await?;
     let all = installed(cx, site).await?;
     let too_many = all.len().saturating_sub(keep.max(1));
-    let old: Vec<String> = all
-        .into_iter()
-        .take(too_many)
-        .filter(|name| Some(name) != current.as_ref())
-        .collect();
+    let old: Vec<String> =
+        all.into_iter().take(too_many).filter(|name| Some(name) != current.as_ref()).collect();
     for name in &old {
         cx.say(format!("removing {name}"));
         cx.on(&site.host).remove_tree(site.release(name)).await?;

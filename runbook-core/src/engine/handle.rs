@@ -121,6 +121,7 @@ impl RunHandle {
     where
         F: Future<Output = Result<Outcome, Error>> + Send + 'static,
     {
+        options.reason = options.reason.map(|text| crate::secret::scrub(&text).into_owned());
         let run = options.run.take().unwrap_or_else(RunId::fresh);
         let shared = Arc::new(Shared {
             run: run.clone(),

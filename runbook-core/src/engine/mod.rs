@@ -152,6 +152,11 @@ impl Engine {
         answer: Answer,
         by: &str,
     ) -> Result<(), Error> {
+        if let Answer::Value(text) = &answer
+            && crate::secret::contains_secret(text)
+        {
+            return Err(Error::usage("the answer contains a secret, which the journal would keep"));
+        }
         let event = EventKind::Answered { unit: unit.clone(), by: by.to_owned(), answer };
         self.amend(run, event, |state| {
             if state.phase() != Phase::Suspended {
@@ -337,7 +342,7 @@ impl Run {
             run: self.shared.run.clone(),
             mode,
             by: self.options.by.clone(),
-            reason: self.options.reason.as_deref().map(|text| crate::secret::scrub(text).into()),
+            reason: self.options.reason.clone(),
             env: self.options.env.clone(),
             version: self.options.version.clone(),
             plan: Arc::clone(self.shared.plan.outline()),

@@ -56,7 +56,12 @@ pub(super) async fn ask_now(
         }
     };
     let by = crate::secret::scrub(&by).into_owned();
-    run.record(EventKind::Answered { unit: unit.id.clone(), by, answer: answer.clone() })?;
+    // A secret given as an answer is refused by the unit, and is not written down on the way.
+    let noted = match &answer {
+        Answer::Value(text) => Answer::Value(crate::secret::scrub(text).into_owned()),
+        answer => answer.clone(),
+    };
+    run.record(EventKind::Answered { unit: unit.id.clone(), by, answer: noted })?;
     Ok(answer)
 }
 

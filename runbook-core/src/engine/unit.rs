@@ -16,6 +16,7 @@ use crate::error::{Failure, FailureKind, Problem, Result};
 use crate::event::{
     Answer, CheckRole, Decision, EventKind, Json, Question, QuestionKind, SkipReason, UnitId,
 };
+use crate::input::with_known;
 use crate::journal::Stage;
 use crate::plan::{Unit, Work};
 use crate::policy::Wait;
@@ -32,6 +33,9 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
             Err(Halt::Failed(..)) if run.undoing() => return leave_out(run, index),
             flow => flow?,
         }
+    }
+    if !unit.needs.is_empty() {
+        resolve(run, unit)?;
     }
     let (earlier, decision) = earlier(run, unit);
     if matches!(earlier, Stage::Undoing | Stage::UndoFailed) {
@@ -98,6 +102,26 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
         run.settle(index);
     }
     flow
+}
+
+/// Says what the unit is about now that its inputs are known.
+fn resolve(run: &Run, unit: &Unit) -> Flow {
+    let about = with_known(&run.outputs, || match &unit.work {
+        Work::Step { step, .. } => Some(step.about()),
+        Work::Check { check } | Work::Observe { check } | Work::Wait { check, .. } => {
+            Some(check.about())
+        }
+        Work::Manual { .. } => None,
+    });
+    let Some(about) = about else { return Ok(()) };
+    let scrub = |text: String| crate::secret::scrub(&text).into_owned();
+    run.record(EventKind::Resolved {
+        unit: unit.id.clone(),
+        title: scrub(unit.policies.named.clone().unwrap_or(about.title)),
+        preview: about.preview.into_iter().map(scrub).collect(),
+        args: about.args.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
+    })?;
+    Ok(())
 }
 
 /// What earlier processes left of the unit, and what the operator decided about it.
@@ -543,7 +567,8 @@ fn note_verdict(
     role: CheckRole,
     mut verdict: crate::event::VerdictRecord,
 ) -> Result<String, Halt> {
-    let title = crate::secret::scrub(&check.about().title).into_owned();
+    let title = with_known(&run.outputs, || check.about().title);
+    let title = crate::secret::scrub(&title).into_owned();
     if no_secret(verdict.evidence.as_ref(), "evidence").is_err() {
         verdict.evidence = None;
     }

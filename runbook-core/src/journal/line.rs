@@ -5,10 +5,13 @@
 //! {"seq":1,"prev":"…","at":"…","event":{"run_started":{…}},"sum":"…"}
 //! ```
 //!
-//! `prev` is the SHA-256 of the whole line before, without its newline: it makes the lines a chain,
-//! in which none can be changed, dropped or moved unseen. `sum` is the beginning of the SHA-256 of
-//! its own line up to there: it shows a change in the last line as well, which no `prev` covers
-//! yet, and tells a damaged line from one that a newer program wrote.
+//! The hash of a line is the SHA-256 of all that stands before its `sum`, and `sum` is the
+//! beginning of it. `prev` is the whole hash of the line before: it makes the lines a chain, in
+//! which none can be changed, dropped or moved unseen. `sum` shows a change in the last line as
+//! well, which no `prev` covers yet, and tells a damaged line from one that a newer program wrote.
+//!
+//! The members always stand in this order and without spaces, so that only the event itself needs
+//! a JSON parser to be read.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -21,9 +24,12 @@ use crate::event::{Event, EventKind, RunId, Timestamp};
 /// The format that is written, and the only one that is read.
 pub(super) const FORMAT: u64 = 1;
 
+const SEQ: &str = "{\"seq\":";
+const PREV: &str = ",\"prev\":\"";
+const AT: &str = "\",\"at\":\"";
+const EVENT: &str = "\",\"event\":";
+const SUM: &str = ",\"sum\":\"";
 const SUM_DIGITS: usize = 16;
-/// `,"sum":"` + digits + `"}`.
-const SUFFIX: usize = 8 + SUM_DIGITS + 2;
 
 /// The end of a chain of lines: what the next line has to follow.
 #[derive(Clone, Debug)]
@@ -47,13 +53,13 @@ impl Chain {
     pub(super) fn line(&mut self, event: &Event, out: &mut Vec<u8>) -> serde_json::Result<u64> {
         let start = out.len();
         let seq = self.seq + 1;
-        out.extend_from_slice(b"{\"seq\":");
+        out.extend_from_slice(SEQ.as_bytes());
         let _ = write!(out, "{seq}");
-        out.extend_from_slice(b",\"prev\":\"");
+        out.extend_from_slice(PREV.as_bytes());
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(b"\",\"at\":\"");
+        out.extend_from_slice(AT.as_bytes());
         let _ = write!(out, "{}", event.at);
-        out.extend_from_slice(b"\",\"event\":");
+        out.extend_from_slice(EVENT.as_bytes());
         serde_json::to_writer(&mut *out, &event.event)?;
         // Records and outputs are JSON that somebody else wrote, perhaps over several lines. A
         // newline in JSON is white space: those in strings are escaped.
@@ -78,16 +84,11 @@ impl Chain {
 
 /// Closes the line that begins at `start` with its sum and a newline; gives its hash.
 fn seal(out: &mut Vec<u8>, start: usize) -> [u8; 64] {
-    let mut hasher = Sha256::new();
-    hasher.update(&out[start..]);
-    let sum = hex(&hasher.clone().finalize());
-    let body = out.len();
-    out.extend_from_slice(b",\"sum\":\"");
-    out.extend_from_slice(&sum[..SUM_DIGITS]);
-    out.extend_from_slice(b"\"}");
-    hasher.update(&out[body..]);
-    out.push(b'\n');
-    hex(&hasher.finalize())
+    let hash = hex(&Sha256::digest(&out[start..]));
+    out.extend_from_slice(SUM.as_bytes());
+    out.extend_from_slice(&hash[..SUM_DIGITS]);
+    out.extend_from_slice(b"\"}\n");
+    hash
 }
 
 fn hex(hash: &[u8]) -> [u8; 64] {
@@ -163,9 +164,9 @@ impl Replay {
             self.chain = Some(header(text, run)?);
             return Ok(());
         };
-        let hash = intact(text).map_err(changed)?;
+        let (body, hash) = intact(text).map_err(changed)?;
         // The sum is right, so this is what some program wrote.
-        let line: Line<'_> = serde_json::from_str(text).map_err(|error| Fault::Format {
+        let line = Line::parse(body).map_err(|error| Fault::Format {
             found: format!("{FORMAT} with a line {at} that is unknown here ({error})"),
         })?;
         if line.seq != chain.seq + 1 {
@@ -185,14 +186,30 @@ impl Replay {
     }
 }
 
-#[derive(Deserialize)]
 struct Line<'a> {
     seq: u64,
     prev: &'a str,
     at: Timestamp,
     event: EventKind,
-    #[serde(rename = "sum")]
-    _sum: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Takes a line apart, given all that stands before its sum.
+    fn parse(body: &'a str) -> serde_json::Result<Self> {
+        let split = || {
+            let rest = body.strip_prefix(SEQ)?;
+            let (seq, rest) = rest.split_at_checked(rest.find(',')?)?;
+            let (prev, rest) = rest.strip_prefix(PREV)?.split_at_checked(64)?;
+            let rest = rest.strip_prefix(AT)?;
+            let (at, rest) = rest.split_at_checked(rest.find('"')?)?;
+            let event = rest.strip_prefix(EVENT)?;
+            Some((seq.parse().ok()?, prev, humantime::parse_rfc3339(at).ok()?, event))
+        };
+        let unknown = || serde::de::Error::custom("its members are others");
+        let (seq, prev, at, event) = split().ok_or_else(unknown)?;
+        let event = serde_json::from_str(event)?;
+        Ok(Self { seq, prev, at: Timestamp::from(at), event })
+    }
 }
 
 #[derive(Deserialize)]
@@ -215,7 +232,7 @@ fn header(text: &str, run: &RunId) -> Result<Chain, Fault> {
     if version.runbook_journal != FORMAT {
         return Err(Fault::Format { found: version.runbook_journal.to_string() });
     }
-    let head = intact(text).map_err(changed)?;
+    let (_, head) = intact(text).map_err(changed)?;
     let header: Header = serde_json::from_str(text)
         .map_err(|error| changed(format!("it is not the header of a journal: {error}")))?;
     if header.run != *run {
@@ -229,23 +246,22 @@ pub(super) fn begun(line: &str) -> Option<Timestamp> {
     serde_json::from_str::<Header>(line).ok().map(|header| header.at)
 }
 
-/// Checks the sum of a line, and gives the hash of the line.
-fn intact(line: &str) -> Result<[u8; 64], String> {
-    let split = line.len().checked_sub(SUFFIX).and_then(|at| line.split_at_checked(at));
+/// Checks the sum of a line; gives what stands before it, and the hash of that.
+fn intact(line: &str) -> Result<(&str, [u8; 64]), String> {
+    let split = line.len().checked_sub(SUM.len() + SUM_DIGITS + 2);
+    let split = split.and_then(|at| line.split_at_checked(at));
     let sum = split.and_then(|(body, end)| {
-        let sum = end.strip_prefix(",\"sum\":\"")?.strip_suffix("\"}")?;
+        let sum = end.strip_prefix(SUM)?.strip_suffix("\"}")?;
         Some((body, sum))
     });
     let Some((body, sum)) = sum else {
         return Err("it does not end with its checksum".into());
     };
-    let mut hasher = Sha256::new();
-    hasher.update(body);
-    if sum.as_bytes() != &hex(&hasher.clone().finalize())[..SUM_DIGITS] {
+    let hash = hex(&Sha256::digest(body));
+    if sum.as_bytes() != &hash[..SUM_DIGITS] {
         return Err("its checksum does not fit its content".into());
     }
-    hasher.update(&line[body.len()..]);
-    Ok(hex(&hasher.finalize()))
+    Ok((body, hash))
 }
 
 /// The lines of a journal that has these events, as bytes.

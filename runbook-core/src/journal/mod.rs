@@ -189,7 +189,10 @@ pub enum JournalError {
         why: &'static str,
     },
     /// A line is not what was written.
-    #[error("line {line} of {} was changed or is missing: {how}; nothing was written", .path.display())]
+    #[error(
+        "line {line} of {} was changed or is missing: {how}; nothing was written; put the file back \
+         from a copy, or look at what the run did and start a new one", .path.display()
+    )]
     Changed {
         /// The file.
         path: PathBuf,

@@ -25,7 +25,7 @@ pub struct RunState {
     waiting: Vec<Waiting>,
     units: HashMap<UnitId, UnitState>,
     /// Blocks, and how they were left.
-    blocks: HashMap<UnitId, Option<BlockOutcome>>,
+    blocks: Blocks,
     /// Units in the order in which they were first started.
     order: Vec<UnitId>,
     /// Whether what was started is being undone; kept while the run is suspended.
@@ -33,6 +33,9 @@ pub struct RunState {
     resumes: u32,
     events: u64,
 }
+
+/// Blocks by their ids, with how they were left.
+type Blocks = HashMap<UnitId, Option<BlockOutcome>>;
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,7 +192,7 @@ impl RunState {
             E::RollbackStarted { units, .. } => {
                 self.nothing_runs("going back can't begin")?;
                 for id in units {
-                    if !self.known(id)?.wants_undo() {
+                    if !self.known(id)?.can_be_undone() {
                         return Err(format!("unit `{id}` has nothing to undo").into());
                     }
                 }
@@ -233,7 +236,7 @@ impl RunState {
             }
             E::Failed { unit, .. } => self.unit_mut(unit)?.fail(unit, resumes)?,
             E::Retrying { unit, .. } => self.known(unit)?.retry(unit, resumes)?,
-            E::Asked { unit, .. } | E::LeftoversEnded { unit, .. } => {
+            E::Asked { unit, .. } | E::Resolved { unit, .. } | E::LeftoversEnded { unit, .. } => {
                 self.known(unit)?;
             }
             // A ladder has a check of its own.
@@ -359,10 +362,7 @@ fn unknown(id: &UnitId) -> Refused {
 }
 
 /// The units and blocks of a plan, by their ids.
-#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
-fn named(
-    plan: &Outline,
-) -> Result<(HashMap<UnitId, UnitState>, HashMap<UnitId, Option<BlockOutcome>>), Refused> {
+fn named(plan: &Outline) -> Result<(HashMap<UnitId, UnitState>, Blocks), Refused> {
     let (mut units, mut blocks) = (HashMap::default(), HashMap::default());
     units.reserve(plan.nodes.len());
     let mut open: Vec<_> = plan.nodes.iter().map(|node| (node, false)).collect();

@@ -75,11 +75,16 @@ impl UnitState {
         }
     }
 
-    /// Whether its effect is or may be there and has a record to undo it by; what is done at the
-    /// end, come what may, is never undone.
+    /// Whether its effect is or may be there, has a record to undo it by, and goes when the run is
+    /// rolled back. What is done at the end come what may (`finally`) stays.
     #[must_use]
     pub fn wants_undo(&self) -> bool {
-        self.effect && self.undo == UndoKind::Recorded && !self.in_finally
+        self.can_be_undone() && !self.in_finally
+    }
+
+    /// Whether its effect is or may be there and has a record to undo it by.
+    pub(super) fn can_be_undone(&self) -> bool {
+        self.effect && self.undo == UndoKind::Recorded
     }
 
     /// Whether its effect is or may be there and stays, since it can't be undone.
@@ -111,13 +116,8 @@ impl UnitState {
     }
 
     /// Whether it can begin as if it never had.
-    fn is_fresh(&self, resumes: u32) -> bool {
-        match self.stage {
-            Stage::Pending => true,
-            // What was undone may be done when the run goes forward again, never before.
-            Stage::Undone => self.is_left_over(resumes),
-            _ => false,
-        }
+    fn is_fresh(&self) -> bool {
+        matches!(self.stage, Stage::Pending | Stage::Undone)
     }
 
     /// Whether it did not come to its end, and may be taken up once more.
@@ -142,7 +142,7 @@ impl UnitState {
     ) -> Result<(), Refused> {
         let reopened = self.is_reopened(resumes)
             && matches!(why, SkipReason::Operator | SkipReason::Satisfied);
-        self.expect(self.is_fresh(resumes) || reopened, id, "skipped")?;
+        self.expect(self.is_fresh() || reopened, id, "skipped")?;
         self.to(Stage::Skipped, resumes);
         self.output = output.cloned();
         self.has_output = *why == SkipReason::Satisfied || output.is_some();
@@ -156,7 +156,7 @@ impl UnitState {
         resumes: u32,
     ) -> Result<(), Refused> {
         self.expect(self.is_step(), id, "started: it is no step")?;
-        self.expect(self.is_fresh(resumes) || self.is_reopened(resumes), id, "started")?;
+        self.expect(self.is_fresh() || self.is_reopened(resumes), id, "started")?;
         let takes_record = self.undo == UndoKind::Recorded;
         // A repeated unit keeps its first record, which shows the state to go back to.
         let fits = if self.effect {
@@ -193,7 +193,7 @@ impl UnitState {
         let fits = if self.is_step() {
             self.stage == Stage::Started
         } else {
-            self.is_fresh(resumes) || self.is_reopened(resumes)
+            self.is_fresh() || self.is_reopened(resumes)
         };
         self.expect(fits, id, "finished")?;
         self.to(Stage::Finished, resumes);
@@ -205,7 +205,7 @@ impl UnitState {
     pub(super) fn fail(&mut self, id: &UnitId, resumes: u32) -> Result<(), Refused> {
         // From finished too: a verification came to nothing.
         let fits = matches!(self.stage, Stage::Started | Stage::Finished)
-            || self.is_fresh(resumes)
+            || self.is_fresh()
             || self.is_reopened(resumes);
         self.expect(fits, id, "failed")?;
         self.to(Stage::Failed, resumes);
@@ -216,7 +216,7 @@ impl UnitState {
         let fits = if self.is_step() {
             self.stage == Stage::Started
         } else {
-            self.is_fresh(resumes) || self.is_reopened(resumes)
+            self.is_fresh() || self.is_reopened(resumes)
         };
         self.expect(fits, id, "retried")
     }
@@ -240,7 +240,7 @@ impl UnitState {
     }
 
     pub(super) fn undo(&mut self, id: &UnitId, resumes: u32) -> Result<(), Refused> {
-        self.expect(self.wants_undo(), id, "undone: there is nothing to undo")?;
+        self.expect(self.can_be_undone(), id, "undone: there is nothing to undo")?;
         self.expect(!self.is_running(resumes), id, "undone while it is at work")?;
         self.to(Stage::Undoing, resumes);
         Ok(())

@@ -132,6 +132,9 @@ impl FileJournal {
             _ => self.file.sync_data()?,
         }
         *usual = (*usual * 7 + began.elapsed()) / 8;
+        if is_removed(&self.file)? {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        }
         Ok(())
     }
 }
@@ -199,6 +202,19 @@ impl Drop for FileJournal {
         // Before the file closes and with it the lock goes.
         let _ = fs::remove_file(&self.owner);
     }
+}
+
+/// Whether a file has no name any more: what is written to it can never be read.
+#[cfg(unix)]
+fn is_removed(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(file.metadata()?.nlink() == 0)
+}
+
+/// Elsewhere a file that is open can't be removed.
+#[cfg(not(unix))]
+fn is_removed(_: &File) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Counts a caller of `commit` for as long as it is one.

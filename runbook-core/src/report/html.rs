@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use self::axis::Axis;
-use super::text::{day, duration, html, moment, one_line, shortened, time};
+use super::text::{Piece, day, duration, html, moment, one_line, pieces, shortened, time};
 use super::timeline::{Activity, Look, RunStatus, SpanEnd, Timeline, UnitLine, UnitStatus};
 use super::words::{self, Tone};
 use crate::error::Problem;
@@ -35,7 +35,8 @@ pub fn timeline_html(timeline: &Timeline) -> String {
     out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
     out.push_str("<meta name=\"color-scheme\" content=\"light dark\"/>\n");
     let _ = writeln!(out, "<title>{title}</title>");
-    let _ = writeln!(out, "<style>\n{}</style>\n</head>\n<body>\n<main>", include_str!("style.css"));
+    let _ =
+        writeln!(out, "<style>\n{}</style>\n</head>\n<body>\n<main>", include_str!("style.css"));
     head(timeline, &summary, &mut out);
     units(timeline, &mut out);
     log(timeline, &mut out);
@@ -55,9 +56,20 @@ fn class(tone: Tone) -> &'static str {
     }
 }
 
-/// User text in content: kept apart from the direction of the text around it.
+/// User text in content: kept apart from the direction of the text around it; words between
+/// backticks are code.
 fn text(text: &str) -> String {
-    format!("<bdi>{}</bdi>", html(text))
+    let mut out = String::from("<bdi>");
+    for piece in pieces(text) {
+        match piece {
+            Piece::Plain(text) => out.push_str(&html(text)),
+            Piece::Code(text) => {
+                let _ = write!(out, "<code>{}</code>", html(text));
+            }
+        }
+    }
+    out.push_str("</bdi>");
+    out
 }
 
 fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
@@ -68,6 +80,7 @@ fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
         RunStatus::Stuck => (Tone::Bad, "!"),
         RunStatus::Suspended => (Tone::People, "?"),
         RunStatus::Running | RunStatus::RollingBack => (Tone::Warn, "▶"),
+        RunStatus::Interrupted => (Tone::Bad, "‖"),
         RunStatus::NotStarted => (Tone::Plain, "·"),
     };
     let _ = writeln!(out, "<header class=\"{}\">", class(tone));
@@ -82,8 +95,7 @@ fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
     if !summary.lines.is_empty() {
         out.push_str("<dl class=\"first\">\n");
         for line in &summary.lines {
-            let _ =
-                writeln!(out, "<dt>{}</dt><dd>{}</dd>", html(&line.label), text(&line.text));
+            let _ = writeln!(out, "<dt>{}</dt><dd>{}</dd>", html(&line.label), text(&line.text));
         }
         out.push_str("</dl>\n");
     }
@@ -108,7 +120,11 @@ fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
         (summary.interrupted, "interrupted", Tone::Warn),
         (summary.open, "open", Tone::People),
         (summary.previewed, "previewed", Tone::Plain),
-        (summary.pending, if timeline.is_over() { "not reached" } else { "to do" }, Tone::Plain),
+        (
+            if timeline.only_looks() { 0 } else { summary.pending },
+            if timeline.is_over() { "not reached" } else { "to do" },
+            Tone::Plain,
+        ),
     ];
     out.push_str("<ul class=\"counts\">\n");
     for (n, word, tone) in counts.into_iter().filter(|(n, ..)| *n > 0) {
@@ -152,7 +168,8 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
         (None, Some(last)) => facts.push(("Last event", moment(last))),
         (None, None) => {}
     }
-    facts.push(("Took", duration(timeline.duration())));
+    let took = if timeline.ended.is_some() { "Took" } else { "So far" };
+    facts.push((took, duration(timeline.duration())));
     facts
 }
 
@@ -161,20 +178,38 @@ fn units(timeline: &Timeline, out: &mut String) {
         return;
     }
     let axis = Axis::of(timeline);
-    out.push_str("<section>\n<h2>Units</h2>\n<p class=\"legend\"><span class=\"key work\"></span>at work \
-        <span class=\"key ask\"></span>waits for a person <span class=\"key undo\"></span>undone \
-        <span class=\"key failed\"></span>failed or interrupted</p>\n<div class=\"units\">\n");
+    out.push_str("<section>\n<h2>Units</h2>\n<p class=\"legend\">");
+    let mut keys = vec![
+        ("work", "at work"),
+        ("ask", "waits for a person"),
+        ("undo", "undone"),
+        ("failed", "failed or interrupted"),
+    ];
+    if !axis.gaps().is_empty() {
+        keys.push(("gap", "nobody at work on the run (not to scale)"));
+    }
+    for (key, word) in keys {
+        let _ = write!(out, "<span><i class=\"key {key}\"></i>{word}</span> ");
+    }
+    out.push_str("</p>\n<div class=\"units\">\n");
     ruler(&axis, out);
-    let mut within: &[String] = &[];
+    let mut place = String::new();
+    let mut today = timeline.started.map(day);
     // In the plan's order, which keeps blocks together; the bars show what ran when.
-    for unit in &timeline.units {
+    for unit in timeline.units.iter().filter(|unit| timeline.shows(unit)) {
         // The place is said once for units that stand together.
-        if unit.within != within {
-            within = &unit.within;
-            let place = if within.is_empty() { "" } else { &within.join(" › ") };
-            let _ = writeln!(out, "<p class=\"place\">{}</p>", text(place));
+        let here = match (unit.within.as_slice(), unit.finally) {
+            ([], true) => "At the end, come what may".to_owned(),
+            (within, _) => within.join(" › "),
+        };
+        if here != place {
+            place = here;
+            if !place.is_empty() {
+                let _ = writeln!(out, "<p class=\"place\">{}</p>", text(&place));
+            }
         }
-        row(timeline, unit, &axis, out);
+        let when = unit.began().map_or(String::new(), |at| clock(at, &mut today));
+        row(timeline, unit, &when, &axis, out);
     }
     out.push_str("</div>\n</section>\n");
 }
@@ -201,7 +236,7 @@ fn gaps(axis: &Axis, out: &mut String) {
     }
 }
 
-fn row(timeline: &Timeline, unit: &UnitLine, axis: &Axis, out: &mut String) {
+fn row(timeline: &Timeline, unit: &UnitLine, when: &str, axis: &Axis, out: &mut String) {
     let tone = words::tone(unit);
     let quiet = unit.status == UnitStatus::Pending;
     let details = details(unit);
@@ -215,15 +250,17 @@ fn row(timeline: &Timeline, unit: &UnitLine, axis: &Axis, out: &mut String) {
     };
     let class = class(tone);
     let quiet = if quiet { " quiet" } else { "" };
-    let _ = writeln!(out, "<{tag} class=\"unit {class}{quiet}\"{open}>");
+    let inner = if unit.within.is_empty() && !unit.finally { "" } else { " inner" };
+    let _ = writeln!(out, "<{tag} class=\"unit {class}{quiet}{inner}\"{open}>");
     let summary = if tag == "details" { "summary" } else { "div" };
     let took = unit.worked().filter(|took| !took.is_zero()).map_or(String::new(), duration);
-    let began = unit.began();
+    // What went wrong stands below in full.
+    let note = if open.is_empty() { words::note(unit) } else { words::short_note(unit) };
     let _ = write!(
         out,
         "<{summary} class=\"row\"><span class=\"mark\" aria-hidden=\"true\">{}</span>\
          <span class=\"what\"><span class=\"title\">{}</span> <span class=\"badge\">{}</span>{}\
-         <span class=\"note\">{}</span></span><span class=\"when\">{}</span>\
+         <span class=\"note\">{}</span></span><span class=\"when\">{when}</span>\
          <span class=\"took\">{took}</span>",
         words::mark(unit),
         text(&unit.title),
@@ -233,8 +270,7 @@ fn row(timeline: &Timeline, unit: &UnitLine, axis: &Axis, out: &mut String) {
         } else {
             ""
         },
-        text(&words::note(unit)),
-        began.map_or(String::new(), |at| clock(timeline, at)),
+        text(&note),
     );
     bars(unit, axis, out);
     let _ = writeln!(out, "</{summary}>");
@@ -294,9 +330,10 @@ fn details(unit: &UnitLine) -> String {
         items.extend(unit.looks.iter().map(|look| (look.at, look_class(look), look_line(look))));
     }
     for answer in &unit.answers {
-        let asked = answer.question.as_ref().map_or(String::new(), |question| {
-            format!("asked: {}; ", text(&question.text))
-        });
+        let asked = answer
+            .question
+            .as_ref()
+            .map_or(String::new(), |question| format!("asked: {}; ", text(&question.text)));
         let line = format!("{asked}{}", text(&words::answered(&answer.by, &answer.answer)));
         items.push((answer.at, "people", line));
     }
@@ -400,12 +437,10 @@ fn footer(timeline: &Timeline, out: &mut String) {
     }
 }
 
-/// The time, with the date where it is not the day on which the run started.
-fn clock(timeline: &Timeline, at: Timestamp) -> String {
-    let stamp = if timeline.started.map(day) == Some(day(at)) {
-        time(at)
-    } else {
-        format!("{}<br/>{}", day(at), time(at))
-    };
+/// The time, with the date where it differs from the one before.
+fn clock(at: Timestamp, today: &mut Option<String>) -> String {
+    let date = Some(day(at));
+    let stamp = if *today == date { time(at) } else { format!("{}<br/>{}", day(at), time(at)) };
+    *today = date;
     format!("<time datetime=\"{at}\">{stamp}</time>")
 }

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::summary::{Summary, failed_how};
+use super::summary::Summary;
 use super::text::{attribute, html};
 use super::timeline::{Look, RunStatus, Timeline, UnitLine, UnitStatus};
 use super::words;
 use crate::error::{FailureKind, Problem};
-use crate::event::Mode;
 
 /// A run as JUnit XML: one test case a unit; for a run that only checks, one a check.
 ///
@@ -25,10 +24,9 @@ use crate::event::Mode;
 #[must_use]
 pub fn junit(timeline: &Timeline) -> String {
     let summary = timeline.summary();
-    let checks_only = timeline.head.as_ref().is_some_and(|head| head.mode == Mode::Check);
     let units = timeline.units.iter();
     let mut cases: Vec<Case<'_>> = units
-        .filter(|unit| !checks_only || words::is_look(unit) || !unit.looks.is_empty())
+        .filter(|unit| timeline.shows(unit) || words::is_look(unit))
         .map(|unit| Case::of(timeline, unit))
         .collect();
     let red = cases.iter().any(|case| matches!(case.verdict, Some(Not::Failure | Not::Error)));
@@ -98,7 +96,8 @@ impl<'a> Case<'a> {
             (_, Some(problem)) => {
                 self.verdict = Some(Not::Failure);
                 self.kind = kind(problem.kind);
-                self.message = format!("{}: {}", failed_how(problem.kind), problem.message);
+                self.message =
+                    format!("{}: {}", words::failed(unit.kind, problem.kind), problem.message);
                 self.text = whole(problem);
             }
             (UnitStatus::Interrupted | UnitStatus::Running | UnitStatus::Undoing, None) => {
@@ -116,6 +115,14 @@ impl<'a> Case<'a> {
                 self.verdict = Some(Not::Failure);
                 self.kind = "failed";
                 self.message = status.into();
+            }
+            // Of a step, a run of checks makes what it requires.
+            (UnitStatus::Pending, None) if over && !unit.looks.is_empty() => {
+                if let Some(look) = words::refused(unit) {
+                    self.verdict = Some(Not::Failure);
+                    self.kind = "refused";
+                    self.message = format!("{}: {}", look.title, look.why);
+                }
             }
             (UnitStatus::Pending, None) => {
                 self.verdict = Some(Not::Skipped);
@@ -230,16 +237,14 @@ fn write(timeline: &Timeline, summary: &Summary, cases: &[Case<'_>]) -> String {
     if let Some(head) = &timeline.head {
         property("run", head.run.as_str());
         property("by", &head.by.to_string());
-        for (name, value) in [
-            ("reason", &head.reason),
-            ("environment", &head.env),
-            ("version", &head.version),
-        ] {
+        for (name, value) in
+            [("reason", &head.reason), ("environment", &head.env), ("version", &head.version)]
+        {
             value.iter().for_each(|value| property(name, value));
         }
     }
     for param in timeline.outline.iter().flat_map(|outline| &outline.params) {
-        property(&format!("parameter {}", param.name), &param.values.join(" "));
+        property(&format!("parameter.{}", param.name), &param.values.join(" "));
     }
     for command in &summary.next {
         property("next", command);
@@ -269,10 +274,8 @@ fn write_case(xml: &mut String, case: &Case<'_>) {
         Some(not) => {
             let tag = if not == Not::Failure { "failure" } else { "error" };
             let (kind, text) = (case.kind, html(&case.text));
-            let _ = writeln!(
-                xml,
-                "      <{tag} message=\"{message}\" type=\"{kind}\">{text}</{tag}>"
-            );
+            let _ =
+                writeln!(xml, "      <{tag} message=\"{message}\" type=\"{kind}\">{text}</{tag}>");
         }
         None => {}
     }

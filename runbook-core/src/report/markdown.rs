@@ -9,6 +9,7 @@ use super::words::{self, Tone};
 use crate::check::Level;
 use crate::error::Problem;
 use crate::event::{Mode, Timestamp};
+use crate::step::UndoKind;
 
 /// What happened in a run, as Markdown for an incident review: first what a person needs to
 /// know, then the failures with all that is known of them, every unit, and the log.
@@ -104,8 +105,13 @@ fn failures(timeline: &Timeline, out: &mut String) {
         if std::mem::take(&mut first) {
             out.push_str("\n## What went wrong\n");
         }
-        let _ = write!(out, "\n### {}\n\n", markdown(&unit.title));
-        let _ = writeln!(out, "{}, {}\n", code(unit.id.as_str()), words::status(unit, timeline.is_over()));
+        let _ = write!(out, "\n### {}\n\n", markdown(&timeline.name(unit)));
+        let _ = writeln!(
+            out,
+            "{}, {}\n",
+            code(unit.id.as_str()),
+            words::status(unit, timeline.is_over())
+        );
         if let Some(problem) = &unit.problem {
             write_problem(out, problem);
         }
@@ -175,7 +181,7 @@ fn units(timeline: &Timeline, out: &mut String) {
     out.push_str("| --- | --- | --- | --- | ---: | --- |\n");
     let over = timeline.is_over();
     let mut today = timeline.started.map(day);
-    for unit in timeline.chronological() {
+    for unit in timeline.chronological().into_iter().filter(|unit| timeline.shows(unit)) {
         let at = unit.began().map_or(String::new(), |at| clock(at, &mut today));
         let status = words::status(unit, over);
         let status = match words::tone(unit) {
@@ -186,10 +192,11 @@ fn units(timeline: &Timeline, out: &mut String) {
             [] => String::new(),
             blocks => format!("{} › ", markdown(&blocks.join(" › "))),
         };
+        let forever = if unit.undo == UndoKind::Irreversible { " (can't be undone)" } else { "" };
         let took = unit.worked().filter(|took| !took.is_zero()).map_or(String::new(), duration);
         let _ = writeln!(
             out,
-            "| {at} | {} | {within}{} | {status} | {took} | {} |",
+            "| {at} | {} | {within}{}{forever} | {status} | {took} | {} |",
             words::mark(unit),
             markdown(&unit.title),
             markdown(&words::note(unit)),

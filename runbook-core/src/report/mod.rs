@@ -33,6 +33,6 @@ pub use self::page::{catalog_page, page};
 pub use self::summary::{Summary, SummaryLine, summary};
 use self::timeline::block_title;
 pub use self::timeline::{
-    Activity, Answered, BlockLine, Decided, Look, Moment, MomentKind, Process, ProcessEnd,
-    Retried, RunStatus, Span, SpanEnd, Timeline, UnitLine, UnitStatus,
+    Activity, Answered, BlockLine, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried,
+    RunStatus, Span, SpanEnd, Timeline, UnitLine, UnitStatus,
 };

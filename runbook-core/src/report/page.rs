@@ -24,20 +24,22 @@ use crate::step::UndoKind;
 #[must_use]
 pub fn page(outline: &Outline) -> String {
     let mut page = Page { out: String::new(), numbers: HashMap::new() };
-    page.number(&outline.nodes, "");
-    page.number(&outline.finally, &format!("{}", outline.nodes.len() + 1));
+    page.number(&outline.nodes, "", 1);
+    // What is done at the end goes on counting where the procedure stops.
+    let end = 1 + numbered(&outline.nodes, "", 1).filter(|(n, _)| !n.is_empty()).count();
+    page.number(&outline.finally, "", end);
     page.head(outline);
     if !outline.nodes.is_empty() {
         page.line("## Procedure");
     }
-    page.nodes(&outline.nodes, "", 3);
+    page.nodes(&outline.nodes, "", 1, 3);
     if !outline.finally.is_empty() {
         page.line("## At the end, come what may");
         page.line(
             "After a success and after a rollback alike. Nothing here is undone; what needs \
              something that never came is skipped.",
         );
-        page.nodes(&outline.finally, &format!("{}", outline.nodes.len() + 1), 3);
+        page.nodes(&outline.finally, "", end, 3);
     }
     page.out.truncate(page.out.trim_end().len());
     page.out.push('\n');
@@ -111,11 +113,8 @@ fn usage(program: &str, book: &BookSpec) -> String {
     let mut line = format!("{program} run {}", book.name);
     for param in &book.params {
         let flag = format!("--{} {}", param.flag(), param.name.to_uppercase());
-        let flag = if param.kind.json_type == "boolean" {
-            format!("--{}", param.flag())
-        } else {
-            flag
-        };
+        let flag =
+            if param.kind.json_type == "boolean" { format!("--{}", param.flag()) } else { flag };
         let more = if param.kind.many { ".." } else { "" };
         let _ = if param.is_required() {
             write!(line, " {flag}{more}")
@@ -203,14 +202,14 @@ impl Page {
     }
 
     /// Numbers nodes `3`, `3.1`, `3.1.2`; locks have none.
-    fn number(&mut self, nodes: &[OutlineNode], under: &str) {
-        for (number, node) in numbered(nodes, under) {
+    fn number(&mut self, nodes: &[OutlineNode], under: &str, from: usize) {
+        for (number, node) in numbered(nodes, under, from) {
             match node {
                 OutlineNode::Unit(unit) => {
                     let title = unit.title.clone();
                     self.numbers.insert(unit.id.to_string(), (number, title));
                 }
-                OutlineNode::Block(block) => self.number(&block.children, &number),
+                OutlineNode::Block(block) => self.number(&block.children, &number, 1),
                 OutlineNode::Lock { .. } => {}
             }
         }
@@ -220,8 +219,8 @@ impl Page {
         self.numbers.get(unit.id.as_str()).map_or("", |(number, _)| number)
     }
 
-    fn nodes(&mut self, nodes: &[OutlineNode], under: &str, level: usize) {
-        for (number, node) in numbered(nodes, under) {
+    fn nodes(&mut self, nodes: &[OutlineNode], under: &str, from: usize, level: usize) {
+        for (number, node) in numbered(nodes, under, from) {
             match node {
                 OutlineNode::Unit(unit) => self.unit(unit, &number, level),
                 OutlineNode::Block(block) => self.block(block, &number, level),
@@ -262,7 +261,7 @@ impl Page {
                         let shown = markdown(&branch.title);
                         self.line(&format!("*Shown for {shown}; it is the same for the others.*"));
                     }
-                    self.nodes(&branch.children, &format!("{number}.1"), level + 1);
+                    self.nodes(&branch.children, &format!("{number}.1"), 1, level + 1);
                     return;
                 }
             }
@@ -278,7 +277,7 @@ impl Page {
                 self.line(&text);
             }
         }
-        self.nodes(&block.children, number, level + 1);
+        self.nodes(&block.children, number, 1, level + 1);
     }
 
     fn unit(&mut self, unit: &UnitOutline, number: &str, level: usize) {
@@ -298,9 +297,8 @@ impl Page {
             listed(&checks)
         };
         if !unit.args.is_empty() && unit.preview.is_empty() {
-            let given = |(name, value): &(String, String)| {
-                format!("{} = {}", markdown(name), code(value))
-            };
+            let given =
+                |(name, value): &(String, String)| format!("{} = {}", markdown(name), code(value));
             facts.push(("With", unit.args.iter().map(given).collect::<Vec<_>>().join(", ")));
         }
         if !unit.needs.is_empty() {
@@ -326,10 +324,8 @@ impl Page {
         match unit.undo {
             UndoKind::ReadOnly => {}
             UndoKind::Harmless => facts.push(("Undo", "nothing to undo".into())),
-            UndoKind::Recorded => facts.push((
-                "Undo",
-                "what was there is recorded before it runs, put back, and compared".into(),
-            )),
+            UndoKind::Recorded => facts
+                .push(("Undo", "what was there before is recorded, put back and verified".into())),
             UndoKind::Irreversible => {
                 let why = unit.irreversible_because.as_deref().map(markdown);
                 let why = why.unwrap_or_else(|| "no reason was given".into());
@@ -357,8 +353,9 @@ impl Page {
 fn numbered<'a>(
     nodes: &'a [OutlineNode],
     under: &str,
+    from: usize,
 ) -> impl Iterator<Item = (String, &'a OutlineNode)> {
-    let mut n = 0;
+    let mut n = from.saturating_sub(1);
     nodes.iter().map(move |node| {
         if matches!(node, OutlineNode::Lock { .. }) {
             return (String::new(), node);
@@ -403,7 +400,7 @@ fn limits(unit: &UnitOutline) -> Option<String> {
     match (attempts, time, unit.kind) {
         (None, None, _) => None,
         (None, Some(time), UnitKind::Wait) => Some(format!("gives up after {time}")),
-        (None, Some(time), _) => Some(format!("{time}")),
+        (None, Some(time), _) => Some(format!("at most {time}")),
         (Some(n), None, _) => Some(format!("{n} attempts, with growing pauses")),
         (Some(n), Some(time), _) => {
             Some(format!("{n} attempts of at most {time}, with growing pauses"))

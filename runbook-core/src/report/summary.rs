@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{count, duration, listed, shortened};
 use super::timeline::{MomentKind, RunStatus, SpanEnd, Timeline, UnitLine, UnitStatus};
+use super::words;
 use crate::error::{FailureKind, Problem};
 use crate::event::{Event, Mode, QuestionKind, UnitId};
 use crate::plan::Outline;
@@ -105,9 +106,8 @@ impl Timeline {
     /// What a person needs to know first.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let number = |test: &dyn Fn(&UnitLine) -> bool| {
-            self.units.iter().filter(|unit| test(unit)).count()
-        };
+        let number =
+            |test: &dyn Fn(&UnitLine) -> bool| self.units.iter().filter(|unit| test(unit)).count();
         let with = |status: UnitStatus| number(&|unit| unit.status == status);
         let ids = |test: &dyn Fn(&UnitLine) -> bool| -> Vec<UnitId> {
             let units = self.chronological().into_iter();
@@ -164,6 +164,8 @@ impl Timeline {
             (RunStatus::NotStarted, _) => "Not started",
             (RunStatus::Running, _) => "Not finished",
             (RunStatus::RollingBack, _) => "Rolling back, not finished",
+            (RunStatus::Interrupted, _) => "Interrupted",
+            (RunStatus::Suspended, _) if self.waiting.is_empty() => "Answered, to be resumed",
             (RunStatus::Suspended, _) => "Waiting for a person",
             (RunStatus::Succeeded, Mode::Check) => "All checks passed",
             (RunStatus::Succeeded, Mode::Plan) => "Planned, nothing was changed",
@@ -181,10 +183,12 @@ impl Timeline {
 
     /// The failure that decided the run and its unit.
     fn deciding_failure(&self) -> (Option<UnitId>, Option<Problem>) {
-        if let Some(end) = &self.finished
-            && (end.problem.is_some() || end.status == crate::event::Status::Succeeded)
-        {
-            return (end.unit.clone(), end.problem.clone());
+        let end = self.finished.as_ref();
+        let end = end.map_or((None, None), |end| (end.unit.clone(), end.problem.clone()));
+        // A run that is stuck ends with what could not be put back; what went wrong first is why
+        // it was put back at all.
+        if end.1.is_some() && self.status != RunStatus::Stuck {
+            return end;
         }
         if matches!(self.status, RunStatus::Succeeded | RunStatus::NotStarted) {
             return (None, None);
@@ -192,16 +196,18 @@ impl Timeline {
         // Not ended, or it said no more: the latest failure that is not one of a lone branch.
         let isolated = |unit: &UnitLine| {
             self.moments.iter().any(|moment| match &moment.what {
-                MomentKind::Isolated { block, .. } => {
-                    unit.id.as_str().strip_prefix(block.as_str()).is_some_and(|r| r.starts_with('/'))
-                }
+                MomentKind::Isolated { block, .. } => unit
+                    .id
+                    .as_str()
+                    .strip_prefix(block.as_str())
+                    .is_some_and(|r| r.starts_with('/')),
                 _ => false,
             })
         };
         let failed = self.units.iter().filter(|unit| unit.problem.is_some() && !isolated(unit));
         match failed.max_by_key(|unit| unit.spans.last().map(|span| span.from)) {
             Some(unit) => (Some(unit.id.clone()), unit.problem.clone()),
-            None => (None, None),
+            None => end,
         }
     }
 
@@ -257,38 +263,31 @@ impl Timeline {
         if let Some(text) = self.what_happened(summary) {
             say("What happened", text);
         }
+        // A run that only looks goes on after what does not pass.
+        let looks = self.mode() != Mode::Run && self.is_over();
+        for unit in
+            self.units.iter().filter(|unit| looks && summary.unit.as_ref() != Some(&unit.id))
+        {
+            if let Some(problem) = &unit.problem {
+                let how = words::failed(unit.kind, problem.kind);
+                let text = words::said(unit, &problem.message);
+                say("And", format!("{} {how}: {text}", self.name(unit)));
+            } else if let Some(look) = words::refused(unit) {
+                let name = self.name(unit);
+                say("And", format!("{name} could not start: {}: {}", look.title, look.why));
+            }
+        }
         for wait in &self.waiting {
-            let title = self.title(&wait.unit);
-            say("Waits for", format!("“{title}” asks: {}", wait.question.text));
+            let name = self.name_of(&wait.unit);
+            say("Waits for", format!("{name} asks: {}", wait.question.text));
         }
-        if !summary.undone_units.is_empty() {
-            let n = count(summary.undone_units.len(), "step", "steps");
-            let verified = if summary.undone_units.len() == 1 {
-                "and what was there before was found again"
-            } else {
-                "and what was there before each was found again"
-            };
-            let by_hand = self.units.iter().filter(|unit| by_hand(unit)).count();
-            let said = match by_hand {
-                0 => verified.into(),
-                all if all == summary.undone_units.len() => "by hand".into(),
-                some => format!("{some} of them by hand"),
-            };
-            say("Undone", format!("{n}, {said}: {}", self.titles(&summary.undone_units)));
-        }
+        // What needs a person most stands first.
         for id in &summary.not_restored_units {
-            let why = self.unit(id).and_then(|unit| unit.undo_problem.as_ref());
-            let why = why.map_or("its undoing failed", |problem| problem.message.as_str());
-            say("Not restored", format!("“{}”: {why}", self.title(id)));
-        }
-        if !summary.left_units.is_empty() {
-            let n = count(summary.left_units.len(), "step", "steps");
-            say("Left as it is", format!("{n}, not undone: {}", self.titles(&summary.left_units)));
-        }
-        if !summary.kept_units.is_empty() {
-            let n = count(summary.kept_units.len(), "step", "steps");
-            let text = format!("{n} that can't be undone: {}", self.titles(&summary.kept_units));
-            say("Stays", text);
+            let problem = self.unit(id).and_then(|unit| unit.undo_problem.as_ref());
+            let why = problem.map_or("its undoing failed", |problem| problem.message.as_str());
+            let advice = problem.and_then(|problem| problem.next.as_deref());
+            let advice = advice.map_or(String::new(), |advice| format!("; {advice}"));
+            say("Not restored", format!("{}: {why}{advice}", self.name_of(id)));
         }
         let unsure: Vec<UnitId> = self
             .units
@@ -299,6 +298,34 @@ impl Timeline {
         if !unsure.is_empty() {
             let text = format!("{}: may be half done", self.titles(&unsure));
             say("Interrupted", text);
+        }
+        if !summary.undone_units.is_empty() {
+            let n = count(summary.undone_units.len(), "step", "steps");
+            let verified = if summary.undone_units.len() == 1 {
+                "verified to be as before"
+            } else {
+                "each verified to be as before"
+            };
+            let by_hand = self.units.iter().filter(|unit| by_hand(unit)).count();
+            let said = match by_hand {
+                0 => verified.into(),
+                all if all == summary.undone_units.len() => "by hand".into(),
+                some => format!("{some} of them by hand"),
+            };
+            say("Undone", format!("{n}, {said}: {}", self.titles(&summary.undone_units)));
+        }
+        if !summary.left_units.is_empty() {
+            let n = count(summary.left_units.len(), "step", "steps");
+            let why = match self.status {
+                RunStatus::Stuck => "not undone, for what came after could not be",
+                _ => "not undone",
+            };
+            say("Left as it is", format!("{n}, {why}: {}", self.titles(&summary.left_units)));
+        }
+        if !summary.kept_units.is_empty() {
+            let n = count(summary.kept_units.len(), "step", "steps");
+            let text = format!("{n} that can't be undone: {}", self.titles(&summary.kept_units));
+            say("Stays", text);
         }
         let nothing_done = self.is_over()
             && matches!(self.status, RunStatus::Failed | RunStatus::RolledBack)
@@ -312,8 +339,8 @@ impl Timeline {
         }
         for moment in &self.moments {
             if let MomentKind::Isolated { block, problem } = &moment.what {
-                let title = self.title(block);
-                say("Went on without", format!("“{title}”: {}", problem.message));
+                let name = self.name_of(block);
+                say("Went on without", format!("{name}: {}", problem.message));
             }
         }
         let warned: Vec<String> = self
@@ -332,41 +359,69 @@ impl Timeline {
 
     fn what_happened(&self, summary: &Summary) -> Option<String> {
         let took = duration(self.duration());
-        if let (Some(problem), false) = (&summary.problem, self.status == RunStatus::Succeeded) {
-            let message = shortened(&problem.message, 600);
-            let text = match summary.unit.as_ref().map(|id| self.title(id)) {
-                None => message.into_owned(),
-                Some(unit) => format!("“{unit}” {}: {message}", failed_how(problem.kind)),
+        let put_back =
+            summary.unit.as_ref().is_some_and(|id| summary.not_restored_units.contains(id));
+        if let Some(problem) = &summary.problem
+            && self.status != RunStatus::Succeeded
+            // What could not be put back has a line of its own.
+            && !(put_back && self.unit(summary.unit.as_ref()?)?.problem.is_none())
+        {
+            let text = match summary.unit.as_ref().and_then(|id| self.unit(id)) {
+                None => shortened(&problem.message, 600).into_owned(),
+                Some(unit) => {
+                    let how = words::failed(unit.kind, problem.kind);
+                    format!("{} {how}: {}", self.name(unit), words::said(unit, &problem.message))
+                }
             };
             return Some(text);
         }
         match self.status {
             RunStatus::Succeeded => {
                 let done = match self.mode() {
-                    Mode::Run => count(summary.done, "step", "steps"),
-                    Mode::Check | Mode::Plan => count(summary.done, "check", "checks"),
+                    Mode::Run => format!("{} of {} done", summary.done, summary.total),
+                    Mode::Check => format!("{} passed", count(summary.done, "check", "checks")),
+                    Mode::Plan => format!(
+                        "{} passed, {} would run",
+                        count(summary.done, "check", "checks"),
+                        count(summary.previewed, "step", "steps")
+                    ),
                 };
                 let skipped = match summary.skipped {
                     0 => String::new(),
                     n => format!(", {n} skipped"),
                 };
-                Some(format!("{done} done{skipped}, in {took}"))
+                let idle = self.idle();
+                let idle = if idle.is_zero() {
+                    String::new()
+                } else {
+                    format!(", of which nobody worked on it for {}", duration(idle))
+                };
+                Some(format!("{done}{skipped}, in {took}{idle}"))
+            }
+            RunStatus::Interrupted => {
+                let last = super::text::moment(self.last?);
+                let way = if self.going_back { " on the way back" } else { "" };
+                Some(format!(
+                    "the process that ran it is gone{way}; {} of {} done, the last sign of life \
+                     came at {last}",
+                    summary.done, summary.total
+                ))
             }
             RunStatus::Running | RunStatus::RollingBack => {
                 let last = super::text::moment(self.last?);
-                let at_work: Vec<&str> = self
-                    .units
-                    .iter()
-                    .filter(|unit| unit.status == UnitStatus::Running)
-                    .map(|unit| unit.title.as_str())
-                    .collect();
+                let at_work = |unit: &&UnitLine| {
+                    matches!(unit.status, UnitStatus::Running | UnitStatus::Undoing)
+                };
+                let at_work: Vec<String> =
+                    self.units.iter().filter(at_work).map(|unit| self.name(unit)).collect();
                 let work = match at_work.as_slice() {
                     [] => String::new(),
-                    titles => format!("“{}” was at work. ", listed(titles)),
+                    [one] => format!(", {one} is at work"),
+                    names => format!(", {} are at work", listed(names)),
                 };
                 Some(format!(
-                    "{work}{} of {} done. The last sign of life came at {last}: if the process \
-                     that ran it is gone, the run was interrupted",
+                    "{} of {} done{work}; the last sign of life came at {last} (if the process \
+                     that ran it is gone, the run was interrupted)",
                     summary.done, summary.total
                 ))
             }
@@ -386,24 +441,11 @@ impl Timeline {
     }
 
     fn titles(&self, ids: &[UnitId]) -> String {
-        let mut titles: Vec<String> =
-            ids.iter().take(LISTED).map(|id| format!("“{}”", self.title(id))).collect();
+        let mut titles: Vec<String> = ids.iter().take(LISTED).map(|id| self.name_of(id)).collect();
         if ids.len() > LISTED {
             titles.push(format!("{} more", ids.len() - LISTED));
         }
         listed(&titles)
-    }
-}
-
-/// How a unit failed, as the verb of a sentence.
-pub(super) fn failed_how(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Failed => "failed",
-        FailureKind::TimedOut => "ran out of time",
-        FailureKind::Cancelled => "was cancelled",
-        FailureKind::Disconnected => "lost its connection",
-        FailureKind::Refused => "was refused",
-        FailureKind::Panicked => "panicked",
     }
 }
 

@@ -106,7 +106,9 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
 fn is_hidden(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => true,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => {
+            true
+        }
         '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff0}'..='\u{fffb}' => true,
         '\u{e0000}'..='\u{e0fff}' => true,
         c if c.is_control() => true,
@@ -146,10 +148,55 @@ pub(super) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// `text` in one line of Markdown that renders as itself, also inside a table.
+/// A part of a text of ours or of an error, where a word between backticks is code.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    Plain(&'a str),
+    Code(&'a str),
+}
+
+/// Takes `text` apart at words between single backticks; backticks without a partner are plain.
+pub(super) fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut plain, mut from) = (0, 0);
+    while let Some(at) = text[from..].find('`').map(|at| from + at) {
+        let run = text[at..].len() - text[at..].trim_start_matches('`').len();
+        from = at + run;
+        let code = text[from..].find(['`', '\n']).map(|end| &text[from..from + end]);
+        let Some(code) = code.filter(|code| run == 1 && !code.trim().is_empty()) else { continue };
+        let after = &text[from + code.len()..];
+        if !after.starts_with('`') || after.starts_with("``") {
+            continue;
+        }
+        pieces.push(Piece::Plain(&text[plain..at]));
+        pieces.push(Piece::Code(code));
+        from += code.len() + 1;
+        plain = from;
+    }
+    pieces.push(Piece::Plain(&text[plain..]));
+    pieces
+}
+
+/// `text` in one line of Markdown that renders as itself, also inside a table; words between
+/// backticks are code.
 pub(super) fn markdown(text: &str) -> String {
     let text = one_line(text);
     let mut out = String::with_capacity(text.len() + 8);
+    for piece in pieces(&text) {
+        match piece {
+            Piece::Code(text) if !text.contains('|') => out.push_str(&format!("`{text}`")),
+            Piece::Code(text) => escape(&format!("`{text}`"), false, &mut out),
+            Piece::Plain(text) => {
+                let first = out.is_empty();
+                escape(text, first, &mut out);
+            }
+        }
+    }
+    out
+}
+
+/// Escapes what would be read as markup; `first`: the text begins a line.
+fn escape(text: &str, first: bool, out: &mut String) {
     let mut before = ' ';
     for (at, c) in text.char_indices() {
         let next = text[at + c.len_utf8()..].chars().next().unwrap_or(' ');
@@ -159,8 +206,10 @@ pub(super) fn markdown(text: &str) -> String {
             '_' => !(before.is_alphanumeric() && next.is_alphanumeric()),
             '&' => next == '#' || next.is_ascii_alphabetic(),
             // What would begin a heading, a list or a rule.
-            '#' | '+' | '-' | '=' | ':' => at == 0,
-            '.' | ')' => next == ' ' && at > 0 && text[..at].bytes().all(|b| b.is_ascii_digit()),
+            '#' | '+' | '-' | '=' | ':' => first && at == 0,
+            '.' | ')' => {
+                first && next == ' ' && at > 0 && text[..at].bytes().all(|b| b.is_ascii_digit())
+            }
             _ => false,
         };
         if special {
@@ -169,7 +218,6 @@ pub(super) fn markdown(text: &str) -> String {
         out.push(c);
         before = c;
     }
-    out
 }
 
 /// `text` as inline code.
@@ -231,7 +279,7 @@ pub(super) fn embedded(doc: &str) -> String {
             continue;
         }
         if let Some(title) = heading(trimmed) {
-            out.push_str(&format!("**{}**", without_html(title)));
+            out.push_str(&format!("**{}**\n", without_html(title)));
         } else if !trimmed.is_empty() && trimmed.chars().all(|c| matches!(c, '=' | '-')) {
             out.push('\\');
             out.push_str(trimmed);
@@ -362,6 +410,7 @@ mod tests {
         assert_eq!(markdown("a | b\n# c"), "a \\| b # c");
         assert_eq!(markdown("# no heading"), "\\# no heading");
         assert_eq!(markdown("1. no list, version 1.2"), "1\\. no list, version 1.2");
+        assert_eq!(markdown("`a*b` and `c|d` and ` e"), "`a*b` and \\`c\\|d\\` and \\` e");
         assert_eq!(markdown("<b> &amp; fish & chips"), "\\<b\\> \\&amp; fish & chips");
     }
 
@@ -375,8 +424,11 @@ mod tests {
 
     #[test]
     fn documentation_can_not_reach_out_of_its_place() {
-        assert_eq!(embedded("# Title #\ntext\n---"), "**Title**\ntext\n\\---\n");
+        assert_eq!(embedded("# Title #\ntext\n---"), "**Title**\n\ntext\n\\---\n");
         assert_eq!(embedded("```sh\n<!-- stays -->"), "```sh\n<!-- stays -->\n```\n");
-        assert_eq!(embedded("<!-- open `<b>` <https://example.org>"), "\\<!-- open `<b>` <https://example.org>\n");
+        assert_eq!(
+            embedded("<!-- open `<b>` <https://example.org>"),
+            "\\<!-- open `<b>` <https://example.org>\n"
+        );
     }
 }

@@ -1,15 +1,16 @@
 //! The sentences that the reports of a run share, as plain text.
 
-use super::summary::failed_how;
-use super::text::{count, duration, listed, shortened};
+use super::text::{count, duration, listed, moment, shortened};
 use super::timeline::{
     Activity, Look, MomentKind, ProcessEnd, Retried, SpanEnd, Timeline, UnitLine, UnitStatus,
 };
 use crate::check::Level;
+use crate::error::FailureKind;
 use crate::event::{
-    Answer, CheckRole, Decision, ResumeMode, SkipReason, Status, Timestamp, UnitId,
+    Answer, CheckRole, Decision, LockHolder, ResumeMode, SkipReason, Status, Timestamp, UnitId,
 };
 use crate::plan::UnitKind;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How an entry of a report is meant.
@@ -44,6 +45,8 @@ pub(super) fn kind(kind: UnitKind) -> &'static str {
 /// The status of a unit, in a word or two; `over` says that the run ended.
 pub(super) fn status(unit: &UnitLine, over: bool) -> &'static str {
     match unit.status {
+        UnitStatus::Pending if over && refused(unit).is_some() => "could not start",
+        UnitStatus::Pending if over && !unit.looks.is_empty() => "could start",
         UnitStatus::Pending if over => "not reached",
         UnitStatus::Pending => "to do",
         UnitStatus::Asking => "waits for a person",
@@ -73,6 +76,7 @@ pub(super) fn tone(unit: &UnitLine) -> Tone {
         UnitStatus::Undone if unit.problem.is_some() => Tone::Bad,
         UnitStatus::Interrupted | UnitStatus::Undone | UnitStatus::Undoing => Tone::Warn,
         UnitStatus::Asking => Tone::People,
+        UnitStatus::Pending if refused(unit).is_some() => Tone::Bad,
         UnitStatus::Running => Tone::Warn,
         UnitStatus::Pending | UnitStatus::Skipped | UnitStatus::Previewed => Tone::Plain,
     }
@@ -81,6 +85,7 @@ pub(super) fn tone(unit: &UnitLine) -> Tone {
 /// A mark for the status that does not depend on colour.
 pub(super) fn mark(unit: &UnitLine) -> &'static str {
     match unit.status {
+        UnitStatus::Pending if refused(unit).is_some() => "✗",
         UnitStatus::Pending => "·",
         UnitStatus::Asking => "?",
         UnitStatus::Running => "▶",
@@ -108,6 +113,12 @@ fn found(unit: &UnitLine) -> Option<Level> {
 fn own_look(unit: &UnitLine) -> Option<&Look> {
     let own = |role| matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
     unit.looks.iter().rev().find(|look| own(look.role))
+}
+
+/// The requirement that a step did not meet in a run that only looks.
+pub(super) fn refused(unit: &UnitLine) -> Option<&Look> {
+    let refuses = |look: &&Look| look.level == Level::Fail && look.role == CheckRole::Requires;
+    unit.looks.iter().find(refuses).filter(|_| unit.status == UnitStatus::Pending)
 }
 
 /// What a check was made for, put before its title; nothing for a unit of its own.
@@ -150,18 +161,50 @@ pub(super) fn answered(by: &str, answer: &Answer) -> String {
     }
 }
 
+/// How a unit failed, as the verb of a sentence.
+pub(super) fn failed(unit: UnitKind, how: FailureKind) -> &'static str {
+    let looks = matches!(unit, UnitKind::Check | UnitKind::Observe | UnitKind::Wait);
+    match how {
+        FailureKind::Refused if looks => "did not pass",
+        FailureKind::Failed => "failed",
+        FailureKind::TimedOut => "ran out of time",
+        FailureKind::Cancelled => "was cancelled",
+        FailureKind::Disconnected => "lost its connection",
+        FailureKind::Refused => "was refused",
+        FailureKind::Panicked => "panicked",
+    }
+}
+
 /// What there is to say of a unit beside its status, in one line; may be empty.
 pub(super) fn note(unit: &UnitLine) -> String {
     let mut notes: Vec<String> = Vec::new();
     if let Some(problem) = &unit.problem {
-        notes.push(format!("{}: {}", failed_how(problem.kind), shortened(&problem.message, 300)));
-        if !unit.was_started && unit.kind == UnitKind::Step {
-            notes.push("it had not been started".into());
-        }
+        let how = failed(unit.kind, problem.kind);
+        notes.push(format!("{how}: {}", said(unit, &problem.message)));
     }
     if let Some(problem) = &unit.undo_problem {
         notes.push(format!("not restored: {}", shortened(&problem.message, 300)));
     }
+    let rest = short_note(unit);
+    if !rest.is_empty() {
+        notes.push(rest);
+    }
+    notes.join("; ")
+}
+
+/// What a problem of a unit says, without the unit's title, which stands before it already.
+pub(super) fn said<'a>(unit: &UnitLine, message: &'a str) -> Cow<'a, str> {
+    let rest = message.strip_prefix(unit.title.as_str()).and_then(|rest| rest.strip_prefix(": "));
+    shortened(rest.unwrap_or(message), 600)
+}
+
+/// As [`note`], without what went wrong.
+pub(super) fn short_note(unit: &UnitLine) -> String {
+    let mut notes: Vec<String> = Vec::new();
+    if unit.problem.is_some() && !unit.was_started && unit.kind == UnitKind::Step {
+        notes.push("it had not been started".into());
+    }
+    notes.extend(refused(unit).map(|look| format!("{}: {}", look.title, look.why)));
     if let Some(why) = unit.skipped.as_ref().filter(|_| unit.status == UnitStatus::Skipped) {
         notes.push(skipped(why).into());
     }
@@ -181,8 +224,11 @@ pub(super) fn note(unit: &UnitLine) -> String {
     if unit.attempts > 1 {
         notes.push(count(unit.attempts as usize, "attempt", "attempts"));
     }
-    if unit.undo == crate::step::UndoKind::Irreversible && unit.was_started {
-        notes.push("can't be undone".into());
+    let undone = unit.spans.iter().rev().find(|s| s.activity == Activity::Undo);
+    if let Some((span, until)) = undone.and_then(|span| Some(span).zip(span.until))
+        && unit.status == UnitStatus::Undone
+    {
+        notes.push(format!("undone in {}", duration(until.since(span.from))));
     }
     notes.join("; ")
 }
@@ -194,40 +240,39 @@ pub(super) fn log(timeline: &Timeline) -> Vec<Entry> {
     while let Some(moment) =
         moments.next_if(|moment| matches!(moment.what, MomentKind::Started { .. }))
     {
-        entries.extend(told(timeline, moment.at, &moment.what));
+        entries.push(told(timeline, moment.at, &moment.what));
     }
     for unit in &timeline.units {
-        of_unit(unit, &mut entries);
+        of_unit(unit, &timeline.name(unit), &mut entries);
     }
     for block in &timeline.blocks {
         for look in &block.looks {
-            entries.push(looked(look, &block.title, true));
+            entries.push(looked(look, &format!("“{}”", block.title), false));
         }
     }
     for process in timeline.processes.iter().filter(|p| p.end == ProcessEnd::Interrupted) {
-        let text = format!("{} stopped without a word: interrupted", process.by);
+        let text = format!("last sign of life of {}: the run was interrupted", process.by);
         entries.push(Entry { at: process.until, tone: Tone::Bad, text });
     }
     for moment in moments {
-        entries.extend(told(timeline, moment.at, &moment.what));
+        entries.push(told(timeline, moment.at, &moment.what));
     }
     // Stable: what happened at the same time stays in this order.
     entries.sort_by_key(|entry| entry.at);
     entries
 }
 
-fn of_unit(unit: &UnitLine, entries: &mut Vec<Entry>) {
-    let title = &unit.title;
+fn of_unit(unit: &UnitLine, title: &str, entries: &mut Vec<Entry>) {
     let mut say = |at, tone, text| entries.push(Entry { at, tone, text });
     if let Some((why, at)) = unit.skipped.as_ref().zip(unit.settled)
         && unit.status == UnitStatus::Skipped
     {
-        say(at, Tone::Plain, format!("“{title}” skipped: {}", skipped(why)));
+        say(at, Tone::Plain, format!("{title} skipped: {}", skipped(why)));
     }
     for Retried { at, attempt, problem, pause_ms } in &unit.retries {
         let pause = duration(Duration::from_millis(*pause_ms));
         let message = shortened(&problem.message, 300);
-        let text = format!("“{title}” attempt {attempt} failed: {message}; again after {pause}");
+        let text = format!("{title} attempt {attempt} failed: {message}; again after {pause}");
         say(*at, Tone::Warn, text);
     }
     let works = unit.spans.iter().filter(|span| span.activity == Activity::Work).count();
@@ -240,47 +285,55 @@ fn of_unit(unit: &UnitLine, entries: &mut Vec<Entry>) {
             // Questions and answers are moments of the run.
             Activity::Ask => continue,
             Activity::Work if unit.kind == UnitKind::Step && unit.was_started => {
-                say(span.from, Tone::Plain, format!("“{title}” started"));
+                say(span.from, Tone::Plain, format!("{title} started"));
             }
             Activity::Work => {}
-            Activity::Undo => say(span.from, Tone::Plain, format!("undoing “{title}”")),
+            Activity::Undo => say(span.from, Tone::Plain, format!("undoing {title}")),
         }
         work += usize::from(!undo);
         let Some(at) = span.until else { continue };
         match span.end {
             SpanEnd::Open => {}
-            SpanEnd::Done if undo => say(at, Tone::Good, format!("“{title}” undone in {took}")),
+            SpanEnd::Done if undo => say(at, Tone::Good, format!("{title} undone in {took}")),
             // The looks of a check tell it better.
             SpanEnd::Done if is_look(unit) && !unit.looks.is_empty() => {}
-            SpanEnd::Done => say(at, Tone::Good, format!("“{title}” done in {took}")),
+            SpanEnd::Done => say(at, Tone::Good, format!("{title} done in {took}")),
             SpanEnd::Interrupted => {
-                say(at, Tone::Bad, format!("“{title}” interrupted after {took}"));
+                say(at, Tone::Bad, format!("{title} was interrupted; how far it got is not known"));
             }
             SpanEnd::Failed => {
                 let problem = if undo { &unit.undo_problem } else { &unit.problem };
                 // Only the last failure is kept; earlier ones are in the retries.
                 let problem = problem.as_ref().filter(|_| undo || work == works);
                 let at = if undo { at } else { unit_failed_at(unit, at, work == works) };
-                let how = problem.map_or("failed", |p| failed_how(p.kind));
-                let why = problem.map_or(String::new(), |problem| {
-                    format!(": {}", shortened(&problem.message, 300))
-                });
+                let how = problem.map_or("failed", |p| failed(unit.kind, p.kind));
+                if problem.is_some_and(|problem| told_by_look(unit, &problem.message)) {
+                    continue;
+                }
+                let why = problem
+                    .map_or(String::new(), |problem| format!(": {}", said(unit, &problem.message)));
                 let verb = if undo { "was not restored" } else { how };
-                say(at, Tone::Bad, format!("“{title}” {verb}{why}"));
+                say(at, Tone::Bad, format!("{title} {verb}{why}"));
             }
         }
     }
     // A person's no leaves no span of work.
     if let (Some(problem), 0, Some(at)) = (&unit.problem, works, unit.settled) {
-        let how = failed_how(problem.kind);
-        say(at, Tone::Bad, format!("“{title}” {how}: {}", shortened(&problem.message, 300)));
+        let how = failed(unit.kind, problem.kind);
+        say(at, Tone::Bad, format!("{title} {how}: {}", said(unit, &problem.message)));
     }
     if works == 0 && unit.status == UnitStatus::Done && !is_look(unit) {
-        unit.settled.into_iter().for_each(|at| say(at, Tone::Good, format!("“{title}” done")));
+        unit.settled.into_iter().for_each(|at| say(at, Tone::Good, format!("{title} done")));
     }
     for look in &unit.looks {
-        entries.push(looked(look, &unit.title, false));
+        entries.push(looked(look, title, is_look(unit)));
     }
+}
+
+/// Whether the last look of a check says all that its failure does.
+fn told_by_look(unit: &UnitLine, message: &str) -> bool {
+    let last = own_look(unit).filter(|_| is_look(unit) && unit.kind != UnitKind::Wait);
+    last.is_some_and(|look| look.level == Level::Fail && look.why == said(unit, message))
 }
 
 /// A unit whose verification failed did so after its work had ended.
@@ -291,18 +344,19 @@ fn unit_failed_at(unit: &UnitLine, span_end: Timestamp, last: bool) -> Timestamp
     }
 }
 
-fn looked(look: &Look, of: &str, block: bool) -> Entry {
+/// `of` is the name of the unit or block that it was made for; `itself`: the unit is the check.
+fn looked(look: &Look, of: &str, itself: bool) -> Entry {
     let tone = match (look.level, look.role) {
         (Level::Pass, _) => Tone::Good,
         (Level::Warn, _) | (Level::Fail, CheckRole::Observation | CheckRole::Wait) => Tone::Warn,
         (Level::Fail, CheckRole::Ladder) => Tone::Warn,
         (Level::Fail, _) => Tone::Bad,
     };
-    let of = match look.role {
-        CheckRole::Requires => format!(" (before “{of}”)"),
-        CheckRole::Verify => format!(" (after “{of}”)"),
-        CheckRole::Ladder if block => format!(" (for “{of}”)"),
-        _ => String::new(),
+    let what = match look.role {
+        CheckRole::Requires => format!("“{}”, before {of},", look.title),
+        CheckRole::Verify => format!("“{}”, after {of},", look.title),
+        _ if itself => of.to_owned(),
+        _ => format!("“{}”", look.title),
     };
     let times = match (look.times, look.last) {
         (times, Some(last)) if times > 1 => {
@@ -310,7 +364,7 @@ fn looked(look: &Look, of: &str, block: bool) -> Entry {
         }
         _ => String::new(),
     };
-    let text = format!("“{}”{of} {}: {}{times}", look.title, level(look.level), look.why);
+    let text = format!("{what} {}: {}{times}", level(look.level), look.why);
     Entry { at: look.at, tone, text }
 }
 
@@ -323,9 +377,15 @@ pub(super) fn level(level: Level) -> &'static str {
     }
 }
 
-/// A moment as a sentence; none for what every run has.
-fn told(timeline: &Timeline, at: Timestamp, what: &MomentKind) -> Option<Entry> {
-    let title = |unit: &UnitId| format!("“{}”", timeline.title(unit));
+fn held_by(holder: &LockHolder) -> String {
+    let LockHolder { run, book, by, reason, since, .. } = holder;
+    let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    format!("run {run} of `{book}` by {by} since {}{reason}", moment(*since))
+}
+
+/// A moment as a sentence.
+fn told(timeline: &Timeline, at: Timestamp, what: &MomentKind) -> Entry {
+    let title = |unit: &UnitId| timeline.name_of(unit);
     let (tone, text) = match what {
         MomentKind::Started { by } => {
             let reason = timeline.head.as_ref().and_then(|head| head.reason.as_deref());
@@ -370,7 +430,7 @@ fn told(timeline: &Timeline, at: Timestamp, what: &MomentKind) -> Option<Entry> 
             (tone, format!("the run ended: {status}"))
         }
         MomentKind::LockWaiting { resource, holder } => {
-            (Tone::Warn, format!("waiting for the lock on {resource}, held by {holder}"))
+            (Tone::Warn, format!("waiting for the lock on {resource}, held by {}", held_by(holder)))
         }
         MomentKind::LockAcquired { resource, waited_ms: 0 } => {
             (Tone::Plain, format!("locked {resource}"))
@@ -411,5 +471,5 @@ fn told(timeline: &Timeline, at: Timestamp, what: &MomentKind) -> Option<Entry> 
             (Tone::Warn, format!("could not tell {to}: {}", problem.message))
         }
     };
-    Some(Entry { at, tone, text })
+    Entry { at, tone, text }
 }

@@ -44,7 +44,8 @@ fn forms(text: &str, all: &mut Vec<String>) {
     add(text.escape_debug().to_string());
     // A shell word: as `'..'`, and as `printf %q` and shells with tracing on write it.
     let quoted = quote(text);
-    add(quoted.trim_matches('\'').to_owned());
+    let inner = quoted.strip_prefix('\'').and_then(|quoted| quoted.strip_suffix('\''));
+    add(inner.unwrap_or(&quoted).to_owned());
     add(backslashed(text));
     // A part of a URL: all that must be, what JavaScript leaves, and the way forms do it.
     for also_plain in ["", "!'()*"] {

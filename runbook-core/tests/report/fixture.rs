@@ -8,15 +8,15 @@ use runbook_core::report::Timeline;
 use runbook_core::{
     About, Actor, Answer, BlockOutcome, Check, CheckRole, Context, Decision, Event, EventKind,
     FailureKind, Harmless, Input, IntoInput, Irreversible, Level, LockHolder, Manual, Mode,
-    Observer, Out, Outline, ParamGiven, Problem, Question, QuestionKind, Result, ResumeMode,
-    Retry, Rolling, Rollback, RunFinished, RunId, RunStarted, RunState, Runbook, SkipReason,
-    Status, Step, Timestamp, UnitId, Verdict, VerdictRecord, Visit, Wait, Waiting,
+    Observer, Out, Outline, ParamGiven, Problem, Question, QuestionKind, Result, ResumeMode, Retry,
+    Rollback, Rolling, RunFinished, RunId, RunStarted, RunState, Runbook, SkipReason, Status, Step,
+    Timestamp, UnitId, Verdict, VerdictRecord, Visit, Wait, Waiting,
 };
 use serde::{Deserialize, Serialize};
 
 /// What a step of the fixture says about itself.
 #[derive(Clone)]
-pub struct Say {
+pub(crate) struct Say {
     id: &'static str,
     title: String,
     doc: &'static str,
@@ -24,14 +24,14 @@ pub struct Say {
 }
 
 /// A step that records what was there; one with nothing to undo; one that can't be undone.
-pub struct Change(Say, Vec<Input<String>>);
-pub struct Plain(Say);
-pub struct Forever(Say);
+pub(crate) struct Change(Say, Vec<Input<String>>);
+pub(crate) struct Plain(Say);
+pub(crate) struct Forever(Say);
 /// A check.
-pub struct Look(&'static str, &'static str);
+pub(crate) struct Look(&'static str, &'static str);
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Was(String);
+pub(crate) struct Was(String);
 
 macro_rules! step {
     ($name:ident, $rollback:ty) => {
@@ -91,7 +91,7 @@ fn say(id: &'static str, title: impl Into<String>, doc: &'static str, preview: &
 }
 
 /// The plan: every kind of unit and block.
-pub fn outline() -> Arc<Outline> {
+pub(crate) fn outline() -> Arc<Outline> {
     let mut b = Runbook::new("deploy");
     b.title("Deploy a release of the shop");
     b.doc(
@@ -179,8 +179,7 @@ pub fn outline() -> Arc<Outline> {
 }
 
 fn rolling(b: &mut Runbook, hosts: &[&str], dump: Out<String>, release: Out<String>) {
-    let careful =
-        Rolling { at_once: 1, max_failed: 0, canary: 1, pause: Duration::from_secs(10) };
+    let careful = Rolling { at_once: 1, max_failed: 0, canary: 1, pause: Duration::from_secs(10) };
     b.each(hosts, careful, |host, b| {
         let words = say(
             "switch-to-the-release",
@@ -199,37 +198,37 @@ fn rolling(b: &mut Runbook, hosts: &[&str], dump: Out<String>, release: Out<Stri
     });
 }
 
-pub const DISK: &str = "disk-has-room";
-pub const DUMP: &str = "prepare/back-up-and-fetch/dump-the-database";
-pub const FETCH: &str = "prepare/back-up-and-fetch/fetch-the-release";
-pub const CACHE: &str = "prepare/cache-is-warm";
-pub const LIST: &str = "list-migrations";
-pub const MIGRATE: &str = "migrate/migrate-the-database";
-pub const SWITCH_1: &str = "each/web-1/switch-to-the-release";
-pub const HEALTHY_1: &str = "each/web-1/host-is-healthy";
-pub const SWITCH_2: &str = "each/web-2/switch-to-the-release";
-pub const HEALTHY_2: &str = "each/web-2/host-is-healthy";
-pub const FLUSH: &str = "make-the-shop-answer/flush-the-cache/flush-the-cache";
-pub const RESTART: &str = "make-the-shop-answer/restart-the-workers/restart-the-workers";
-pub const BUY: &str = "buy-something-in-the-shop";
-pub const CLEAN: &str = "remove-temporary-files";
+pub(crate) const DISK: &str = "disk-has-room";
+pub(crate) const DUMP: &str = "prepare/back-up-and-fetch/dump-the-database";
+pub(crate) const FETCH: &str = "prepare/back-up-and-fetch/fetch-the-release";
+pub(crate) const CACHE: &str = "prepare/cache-is-warm";
+pub(crate) const LIST: &str = "list-migrations";
+pub(crate) const MIGRATE: &str = "migrate/migrate-the-database";
+pub(crate) const SWITCH_1: &str = "each/web-1/switch-to-the-release";
+pub(crate) const HEALTHY_1: &str = "each/web-1/host-is-healthy";
+pub(crate) const SWITCH_2: &str = "each/web-2/switch-to-the-release";
+pub(crate) const HEALTHY_2: &str = "each/web-2/host-is-healthy";
+pub(crate) const FLUSH: &str = "make-the-shop-answer/flush-the-cache/flush-the-cache";
+pub(crate) const RESTART: &str = "make-the-shop-answer/restart-the-workers/restart-the-workers";
+pub(crate) const BUY: &str = "buy-something-in-the-shop";
+pub(crate) const CLEAN: &str = "remove-temporary-files";
 
 /// Events at fixed times.
-pub struct Script {
-    pub outline: Arc<Outline>,
-    pub events: Vec<Arc<Event>>,
+pub(crate) struct Script {
+    pub(crate) outline: Arc<Outline>,
+    pub(crate) events: Vec<Arc<Event>>,
     now: u64,
 }
 
-pub fn unit(id: &str) -> UnitId {
+pub(crate) fn unit(id: &str) -> UnitId {
     UnitId::new(id)
 }
 
-pub fn actor(name: &str, pid: u32) -> Actor {
+pub(crate) fn actor(name: &str, pid: u32) -> Actor {
     Actor { name: name.into(), machine: "ops-1".into(), pid }
 }
 
-pub fn problem(kind: FailureKind, message: &str) -> Problem {
+pub(crate) fn problem(kind: FailureKind, message: &str) -> Problem {
     Problem { kind, message: message.into(), causes: vec![], next: None }
 }
 
@@ -237,11 +236,11 @@ fn json(text: &str) -> Box<serde_json::value::RawValue> {
     serde_json::value::RawValue::from_string(text.into()).expect("JSON")
 }
 
-pub const RUN: &str = "20260314-150926-k7xq";
+pub(crate) const RUN: &str = "20260314-150926-k7xq";
 
 impl Script {
     /// A run of the fixture that began on 2026-03-14 at 15:09:26.
-    pub fn start(mode: Mode) -> Self {
+    pub(crate) fn start(mode: Mode) -> Self {
         let outline = outline();
         let start = RunStarted {
             run: RunId::new(RUN),
@@ -258,38 +257,38 @@ impl Script {
     }
 
     /// One event, so many milliseconds after the last.
-    pub fn add(&mut self, after_ms: u64, event: EventKind) -> &mut Self {
+    pub(crate) fn add(&mut self, after_ms: u64, event: EventKind) -> &mut Self {
         self.now += after_ms * 1000;
         self.events.push(Arc::new(Event { at: Timestamp::from_micros(self.now), event }));
         self
     }
 
-    pub fn started(&mut self, after_ms: u64, id: &str) -> &mut Self {
+    pub(crate) fn started(&mut self, after_ms: u64, id: &str) -> &mut Self {
         use runbook_core::UndoKind;
         let undo = self.outline.unit(&unit(id)).map(|unit| unit.undo);
         let record = (undo == Some(UndoKind::Recorded)).then(|| json("\"v2.3.9\""));
         self.add(after_ms, EventKind::Started { unit: unit(id), record })
     }
 
-    pub fn finished(&mut self, after_ms: u64, id: &str, output: &str) -> &mut Self {
+    pub(crate) fn finished(&mut self, after_ms: u64, id: &str, output: &str) -> &mut Self {
         let output = (!output.is_empty()).then(|| json(output));
         self.add(after_ms, EventKind::Finished { unit: unit(id), output })
     }
 
-    pub fn failed(&mut self, after_ms: u64, id: &str, problem: Problem) -> &mut Self {
+    pub(crate) fn failed(&mut self, after_ms: u64, id: &str, problem: Problem) -> &mut Self {
         self.add(after_ms, EventKind::Failed { unit: unit(id), problem })
     }
 
-    pub fn skipped(&mut self, after_ms: u64, id: &str, why: SkipReason) -> &mut Self {
+    pub(crate) fn skipped(&mut self, after_ms: u64, id: &str, why: SkipReason) -> &mut Self {
         self.add(after_ms, EventKind::Skipped { unit: unit(id), why, output: None })
     }
 
-    pub fn undone(&mut self, took_ms: u64, id: &str) -> &mut Self {
+    pub(crate) fn undone(&mut self, took_ms: u64, id: &str) -> &mut Self {
         self.add(20, EventKind::UndoStarted { unit: unit(id) });
         self.add(took_ms, EventKind::Undone { unit: unit(id) })
     }
 
-    pub fn looked(
+    pub(crate) fn looked(
         &mut self,
         after_ms: u64,
         id: &str,
@@ -300,18 +299,21 @@ impl Script {
     ) -> &mut Self {
         let evidence = (level != Level::Pass).then(|| json("{\"status\":503}"));
         let verdict = VerdictRecord { level, why: why.into(), evidence };
-        self.add(after_ms, EventKind::Checked { unit: unit(id), role, title: title.into(), verdict })
+        self.add(
+            after_ms,
+            EventKind::Checked { unit: unit(id), role, title: title.into(), verdict },
+        )
     }
 
-    pub fn entered(&mut self, block: &str) -> &mut Self {
+    pub(crate) fn entered(&mut self, block: &str) -> &mut Self {
         self.add(1, EventKind::BlockStarted { block: unit(block) })
     }
 
-    pub fn left(&mut self, block: &str, outcome: BlockOutcome) -> &mut Self {
+    pub(crate) fn left(&mut self, block: &str, outcome: BlockOutcome) -> &mut Self {
         self.add(1, EventKind::BlockFinished { block: unit(block), outcome })
     }
 
-    pub fn end(&mut self, status: Status, with: impl FnOnce(&mut RunFinished)) -> &mut Self {
+    pub(crate) fn end(&mut self, status: Status, with: impl FnOnce(&mut RunFinished)) -> &mut Self {
         let mut end = RunFinished {
             status,
             problem: None,
@@ -328,7 +330,7 @@ impl Script {
     }
 
     /// The timeline; the events must be a sequence that a journal would take.
-    pub fn timeline(&self) -> Timeline {
+    pub(crate) fn timeline(&self) -> Timeline {
         RunState::fold(&self.events).expect("a journal would take these events");
         let mut timeline = Timeline::of(&self.outline, &self.events);
         timeline.program = Some("shopctl".into());
@@ -336,7 +338,7 @@ impl Script {
     }
 
     /// Up to the migration's question.
-    pub fn prepare(&mut self) -> &mut Self {
+    pub(crate) fn prepare(&mut self) -> &mut Self {
         let holder = LockHolder {
             run: RunId::new("20260314-150801-a2b3"),
             book: "backup".into(),
@@ -370,28 +372,28 @@ impl Script {
         self.entered("migrate")
     }
 
-    pub fn ask_to_migrate(&mut self) -> &mut Self {
+    pub(crate) fn ask_to_migrate(&mut self) -> &mut Self {
         self.add(2, EventKind::Asked { unit: unit(MIGRATE), question: migrate_question() })
     }
 
-    pub fn approve(&mut self, after_ms: u64, by: &str) -> &mut Self {
+    pub(crate) fn approve(&mut self, after_ms: u64, by: &str) -> &mut Self {
         let answer = Answer::Yes;
         self.add(after_ms, EventKind::Answered { unit: unit(MIGRATE), by: by.into(), answer })
     }
 
-    pub fn migrate(&mut self) -> &mut Self {
+    pub(crate) fn migrate(&mut self) -> &mut Self {
         self.started(2, MIGRATE).finished(3_100, MIGRATE, "");
         self.left("migrate", BlockOutcome::Succeeded).entered("each")
     }
 
-    pub fn switch(&mut self, id: &str) -> &mut Self {
+    pub(crate) fn switch(&mut self, id: &str) -> &mut Self {
         let title = "No deploy is under way on the host";
         self.looked(30, id, CheckRole::Requires, title, Level::Pass, "no lock file");
         self.started(2, id).finished(700, id, "")
     }
 
     /// Looks until the host is healthy.
-    pub fn healthy(&mut self, id: &str) -> &mut Self {
+    pub(crate) fn healthy(&mut self, id: &str) -> &mut Self {
         let title = "The host is healthy";
         for _ in 0..3 {
             self.looked(1000, id, CheckRole::Wait, title, Level::Fail, "503 from /health");
@@ -401,7 +403,7 @@ impl Script {
     }
 
     /// The first host is switched and healthy, the second one never becomes so.
-    pub fn second_host_fails(&mut self) -> &mut Self {
+    pub(crate) fn second_host_fails(&mut self) -> &mut Self {
         self.entered("each/web-1").switch(SWITCH_1).healthy(HEALTHY_1);
         self.left("each/web-1", BlockOutcome::Succeeded);
         self.add(10_000, EventKind::BlockStarted { block: unit("each/web-2") });
@@ -414,23 +416,23 @@ impl Script {
         self.left("each/web-2", BlockOutcome::Failed).left("each", BlockOutcome::Failed)
     }
 
-    pub fn roll_back(&mut self) -> &mut Self {
+    pub(crate) fn roll_back(&mut self) -> &mut Self {
         let units = [SWITCH_2, SWITCH_1, DUMP, FETCH].map(unit).to_vec();
         let cause = "“The host is healthy” failed on web-2".to_owned();
         self.add(4, EventKind::RollbackStarted { cause, units })
     }
 
-    pub fn clean(&mut self) -> &mut Self {
+    pub(crate) fn clean(&mut self) -> &mut Self {
         self.started(5, CLEAN).finished(60, CLEAN, "")
     }
 }
 
-pub fn migrate_question() -> Question {
+pub(crate) fn migrate_question() -> Question {
     let text = "The dump is whole. Migrate the database now?".to_owned();
     Question { kind: QuestionKind::Approval, text }
 }
 
-pub fn unhealthy() -> Problem {
+pub(crate) fn unhealthy() -> Problem {
     Problem {
         kind: FailureKind::TimedOut,
         message: "waiting for `http://192.0.2.12/health` on web-2: still 502 after 30 s\n\
@@ -441,7 +443,7 @@ pub fn unhealthy() -> Problem {
     }
 }
 
-pub fn succeeded() -> Script {
+pub(crate) fn succeeded() -> Script {
     let mut s = Script::start(Mode::Run);
     s.prepare().ask_to_migrate().approve(21_000, "robin").migrate();
     s.entered("each/web-1").switch(SWITCH_1).healthy(HEALTHY_1);
@@ -463,7 +465,7 @@ pub fn succeeded() -> Script {
     s
 }
 
-pub fn rolled_back() -> Script {
+pub(crate) fn rolled_back() -> Script {
     let mut s = Script::start(Mode::Run);
     s.prepare().ask_to_migrate().approve(21_000, "robin").migrate();
     s.second_host_fails().roll_back();
@@ -478,7 +480,7 @@ pub fn rolled_back() -> Script {
     s
 }
 
-pub fn stuck() -> Script {
+pub(crate) fn stuck() -> Script {
     let mut s = Script::start(Mode::Run);
     s.prepare().ask_to_migrate().approve(21_000, "robin").migrate();
     s.second_host_fails().roll_back();
@@ -490,23 +492,25 @@ pub fn stuck() -> Script {
         causes: vec![],
         next: Some("see that web-1 is up, and put the link back to v2.3.9".into()),
     };
-    s.add(8_000, EventKind::UndoFailed { unit: unit(SWITCH_1), problem: lost });
-    s.undone(45, DUMP).undone(30, FETCH).clean();
+    s.add(8_000, EventKind::UndoFailed { unit: unit(SWITCH_1), problem: lost.clone() });
+    s.clean();
     s.end(Status::Stuck, |end| {
-        end.problem = Some(unhealthy());
-        end.unit = Some(unit(HEALTHY_2));
-        end.undone = [SWITCH_2, DUMP, FETCH].map(unit).to_vec();
+        // The engine stops at the first step that can't be put back.
+        end.problem = Some(lost);
+        end.unit = Some(unit(SWITCH_1));
+        end.undone = vec![unit(SWITCH_2)];
         end.not_restored = vec![unit(SWITCH_1)];
         end.kept = vec![unit(MIGRATE)];
         end.next = vec![
-            format!("rollback {RUN}"),
-            format!("rollback {RUN} --restored {SWITCH_1}"),
+            format!("resume {RUN} --retry"),
+            format!("resume {RUN} --skip"),
+            format!("report {RUN}"),
         ];
     });
     s
 }
 
-pub fn suspended() -> Script {
+pub(crate) fn suspended() -> Script {
     let mut s = Script::start(Mode::Run);
     s.prepare().ask_to_migrate();
     let waiting = vec![Waiting { unit: unit(MIGRATE), question: migrate_question() }];
@@ -515,7 +519,7 @@ pub fn suspended() -> Script {
 }
 
 /// Killed in the middle of a switch; the operator was asked what to do, hours later.
-pub fn interrupted() -> Script {
+pub(crate) fn interrupted() -> Script {
     let mut s = suspended();
     s.approve(7_260_000, "robin");
     let resumed = EventKind::RunResumed { by: actor("kim", 5151), mode: ResumeMode::Forward };
@@ -525,7 +529,7 @@ pub fn interrupted() -> Script {
     s
 }
 
-pub fn resumed() -> Script {
+pub(crate) fn resumed() -> Script {
     let mut s = interrupted();
     let resumed = EventKind::RunResumed { by: actor("robin", 77), mode: ResumeMode::Forward };
     s.add(48_600_000, resumed);
@@ -537,11 +541,8 @@ pub fn resumed() -> Script {
         text: "it was interrupted and can't tell how far it got: retry, skip or roll back?".into(),
     };
     s.add(5, EventKind::Asked { unit: unit(SWITCH_1), question });
-    let decided = EventKind::Decided {
-        unit: unit(SWITCH_1),
-        by: "robin".into(),
-        decision: Decision::Retry,
-    };
+    let decided =
+        EventKind::Decided { unit: unit(SWITCH_1), by: "robin".into(), decision: Decision::Retry };
     s.add(30_000, decided);
     s.started(3, SWITCH_1).finished(650, SWITCH_1, "").healthy(HEALTHY_1);
     s.left("each/web-1", BlockOutcome::Succeeded).entered("each/web-2");
@@ -563,22 +564,70 @@ pub fn resumed() -> Script {
 }
 
 /// `check`: the disk is full.
-pub fn checked() -> Script {
+pub(crate) fn checked() -> Script {
     let mut s = Script::start(Mode::Check);
     let full = "100 % of /srv is used";
     s.looked(40, DISK, CheckRole::Gate, "The disk has room", Level::Fail, full);
-    s.failed(1, DISK, problem(FailureKind::Refused, full));
+    let failed = problem(FailureKind::Refused, "The disk has room: 100 % of /srv is used");
+    s.failed(1, DISK, failed.clone());
     let warm = "hit rate 97 %";
     s.looked(30, CACHE, CheckRole::Observation, "The cache is warm", Level::Pass, warm);
     s.finished(1, CACHE, "");
-    s.add(1, EventKind::RunFinished(Box::new(RunFinished {
-        status: Status::Failed,
-        problem: Some(problem(FailureKind::Refused, full)),
-        unit: Some(unit(DISK)),
-        undone: vec![],
-        not_restored: vec![],
-        kept: vec![],
-        next: vec![],
-    })));
+    let busy = "lock file of run 20260314-150801-a2b3";
+    let title = "No deploy is under way on the host";
+    s.looked(9, SWITCH_1, CheckRole::Requires, title, Level::Fail, busy);
+    s.skipped(1, HEALTHY_1, SkipReason::NoInput);
+    s.add(
+        1,
+        EventKind::RunFinished(Box::new(RunFinished {
+            status: Status::Failed,
+            problem: Some(problem(FailureKind::Refused, full)),
+            unit: Some(unit(DISK)),
+            undone: vec![],
+            not_restored: vec![],
+            kept: vec![],
+            next: vec![],
+        })),
+    );
+    s
+}
+
+/// `plan`: nothing is changed, and little is known.
+pub(crate) fn planned() -> Script {
+    let mut s = Script::start(Mode::Plan);
+    s.looked(40, DISK, CheckRole::Gate, "The disk has room", Level::Pass, "41 % is used");
+    s.finished(1, DISK, "");
+    let would = |unit_id, satisfied| EventKind::Previewed { unit: unit(unit_id), satisfied };
+    s.add(2, would(DUMP, Some(false))).add(2, would(FETCH, Some(true)));
+    s.looked(30, CACHE, CheckRole::Observation, "The cache is warm", Level::Pass, "97 %");
+    s.finished(1, CACHE, "");
+    for id in [LIST, MIGRATE, SWITCH_1, SWITCH_2, FLUSH, RESTART, BUY, CLEAN] {
+        s.add(1, would(id, None));
+    }
+    s.skipped(1, HEALTHY_1, SkipReason::NoInput).skipped(1, HEALTHY_2, SkipReason::NoInput);
+    s.add(
+        1,
+        EventKind::RunFinished(Box::new(RunFinished {
+            status: Status::Succeeded,
+            problem: None,
+            unit: None,
+            undone: vec![],
+            not_restored: vec![],
+            kept: vec![],
+            next: vec![],
+        })),
+    );
+    s
+}
+
+/// The second host fails, is undone by itself, and the run goes on without it.
+pub(crate) fn isolated() -> Script {
+    let mut s = Script::start(Mode::Run);
+    s.prepare().ask_to_migrate().approve(21_000, "robin").migrate().second_host_fails();
+    s.undone(640, SWITCH_2);
+    s.left("each/web-2", BlockOutcome::Isolated { problem: unhealthy() });
+    s.skipped(100, FLUSH, SkipReason::NotNeeded).skipped(1, RESTART, SkipReason::NotNeeded);
+    s.finished(1, BUY, "4711").clean();
+    s.end(Status::Succeeded, |_| {});
     s
 }

@@ -2,5 +2,5 @@
 
 mod fixture;
 mod hostile;
-mod runs;
 mod runbooks;
+mod runs;

@@ -1,7 +1,7 @@
 //! The pages and charts of runbooks.
 
 use runbook_core::report::{catalog_page, mermaid, page};
-use runbook_core::{BookSpec, Param, ParamSpec, Secret};
+use runbook_core::{BookSpec, Manual, Param, ParamSpec, Rolling, Runbook, Secret};
 
 use crate::fixture;
 
@@ -64,4 +64,44 @@ fn a_catalog_says_how_each_runbook_is_called() {
         "catalog",
         catalog_page("shopctl", "All that keeps the shop open.", [&deploy, &wave])
     );
+}
+
+#[test]
+fn a_page_nests_deeper_than_markdown_has_headings() {
+    fn nest(b: &mut Runbook, depth: usize) {
+        b.group(&format!("Level {depth}"), |b| {
+            if depth < 7 {
+                nest(b, depth + 1);
+            } else {
+                b.manual(Manual::new("Breathe"));
+            }
+        });
+    }
+    let mut b = Runbook::new("deep");
+    nest(&mut b, 1);
+    let page = page(b.build().expect("a plan").outline());
+    assert!(page.contains("\n###### 1.1.1.1. Level 4\n"));
+    assert!(page.contains("\n**1.1.1.1.1. Level 5**\n"));
+    assert!(page.contains("\n**1.1.1.1.1.1.1.1. Breathe**\n"));
+}
+
+#[test]
+fn branches_that_differ_are_all_on_the_page() {
+    let mut b = Runbook::new("restart");
+    b.each(["web-1", "web-2"], Rolling::default(), |host, b| {
+        b.manual(Manual::new(format!("Restart {host}")));
+        if *host == "web-2" {
+            b.manual(Manual::new("Look at the queue, which lives here"));
+        }
+    });
+    let page = page(b.build().expect("a plan").outline());
+    assert!(page.contains("#### 1.1. web-1\n"));
+    assert!(page.contains("##### 1.2.2. Look at the queue, which lives here\n"));
+}
+
+#[test]
+fn an_empty_runbook_has_a_page_and_a_chart() {
+    let plan = Runbook::new("nothing").build().expect("a plan");
+    assert!(page(plan.outline()).starts_with("# nothing\n"));
+    assert!(mermaid(plan.outline()).starts_with("flowchart TD\n"));
 }

@@ -1,5 +1,5 @@
 //! A small world in memory, and steps that change it.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::type_complexity)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -200,6 +200,10 @@ pub fn word(event: &EventKind) -> String {
     match event {
         E::RunStarted(_) => "run".into(),
         E::RunResumed { mode, .. } => format!("resumed {mode:?}"),
+        E::Resolved { unit, args, .. } => {
+            let args: Vec<_> = args.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{unit} {}", args.join(" "))
+        }
         E::Started { unit, .. } => format!("start {unit}"),
         E::Finished { unit, .. } => format!("done {unit}"),
         E::Failed { unit, problem } => format!("failed {unit}: {problem}"),

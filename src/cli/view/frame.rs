@@ -4,8 +4,9 @@ use runbook_core::{Mode, Timestamp, UnitKind};
 
 use super::super::style::{Mark, Style};
 use super::super::text;
-use super::settled::{Row, indent};
-use super::state::{Kind, Node, Phase, State, ViewState};
+use super::node::{Kind, Node, State};
+use super::settled::{Row, indent, took};
+use super::state::{Phase, ViewState};
 
 /// The lines of the live part, at most `height - 1` of at most `columns` each; empty when the run
 /// is over. Elapsed times change once a second, so that a quiet run is drawn once a second.
@@ -55,6 +56,7 @@ enum Worth {
     Pending,
     Output,
     Over,
+    Header,
     Active,
 }
 
@@ -79,7 +81,7 @@ impl View<'_> {
             State::Failed | State::Isolated => (Mark::Failed, Worth::Over),
             State::Skipped(_) => (Mark::Skipped, Worth::Over),
             State::Done => (Mark::Done, Worth::Over),
-            _ => (Mark::Block, Worth::Active),
+            _ => (Mark::Block, Worth::Header),
         };
         if !node.is_printed() {
             if worth == Worth::Pending && Self::too_far(lines) {
@@ -92,7 +94,8 @@ impl View<'_> {
             self.row(lines, worth, node, mark, None, &inside);
         }
         // A branch that is over is one line until its siblings let it scroll away.
-        if node.state == State::Active {
+        let undoing = |at: &usize| self.state.nodes[*at].state == State::Undoing;
+        if node.state == State::Active || node.children.iter().any(undoing) {
             for child in &node.children {
                 self.node(*child, lines);
             }
@@ -114,16 +117,18 @@ impl View<'_> {
             State::Failed | State::UndoFailed | State::Isolated => {
                 self.row(lines, Worth::Over, node, Mark::Failed, None, "");
             }
-            State::Done => self.row(lines, Worth::Over, node, Mark::Done, None, ""),
+            State::Done => self.row(lines, Worth::Over, node, Mark::Done, took(node), ""),
             State::Undone => self.row(lines, Worth::Over, node, Mark::Undone, None, "undone"),
         }
     }
 
     /// A unit at work: its time, what it says of itself, and its last line of output.
     fn active(&self, node: &Node, lines: &mut Vec<Line>) {
-        let asks = self.state.questions.iter().any(|(unit, _)| self.state.nodes[*unit].id == node.id);
+        let asks =
+            self.state.questions.iter().any(|(unit, _)| self.state.nodes[*unit].id == node.id);
+        let locked = self.state.locks_wanted.first().filter(|_| !node.started);
         let mark = match node.state {
-            _ if asks => Mark::Asks,
+            _ if asks || locked.is_some() => Mark::Asks,
             State::Undoing => Mark::Undone,
             _ => Mark::Running,
         };
@@ -132,6 +137,8 @@ impl View<'_> {
         let waits = node.unit().is_some_and(|unit| unit.kind == UnitKind::Wait);
         let note = if asks {
             "waits for an answer".to_owned()
+        } else if let Some((resource, holder)) = locked {
+            format!("waits for the lock on {resource}, held by run {}", holder.run)
         } else if let Some((done, total)) = node.progress {
             progress(done, total)
         } else if let Some((attempt, problem)) = &node.retrying {
@@ -224,9 +231,6 @@ impl View<'_> {
         let over = self.state.units().filter(|node| node.is_over()).count();
         let elapsed = self.state.since.map(|since| self.now.since(since)).unwrap_or_default();
         let mut facts = vec![format!("{over}/{total}"), text::running(elapsed)];
-        facts.extend(self.state.locks_wanted.iter().map(|(resource, holder)| {
-            format!("waiting for the lock on {resource}, held by run {}", holder.run)
-        }));
         facts.push(
             match self.state.phase {
                 Phase::Forward => "Ctrl-C cancels and rolls back",
@@ -259,16 +263,20 @@ fn progress(done: u64, total: Option<u64>) -> String {
 /// Leaves out what is worth least until the lines fit.
 fn fit(lines: &mut Vec<Line>, height: usize, style: Style) {
     let mut left_out = 0;
-    for worth in [Worth::Pending, Worth::Output, Worth::Over, Worth::Active] {
-        while lines.len() + usize::from(left_out > 0) > height {
-            let Some(at) = lines.iter().rposition(|line| line.worth == worth) else { break };
+    for worth in [Worth::Pending, Worth::Output, Worth::Over, Worth::Header, Worth::Active] {
+        // The line that says how many are left out takes one as well.
+        while lines.len() + usize::from(left_out > 0 && height > 1) > height {
+            let found = match worth {
+                // The outermost says least about what is going on.
+                Worth::Header => lines.iter().position(|line| line.worth == worth),
+                _ => lines.iter().rposition(|line| line.worth == worth),
+            };
+            let Some(at) = found else { break };
             lines.remove(at);
-            if worth == Worth::Active || worth == Worth::Over {
-                left_out += 1;
-            }
+            left_out += usize::from(worth == Worth::Active);
         }
     }
-    if left_out > 0 {
+    if left_out > 0 && height > 1 {
         let text = style.dim(&format!("{} and {left_out} more", style.more()));
         lines.push(Line { text, worth: Worth::Active });
     }

@@ -2,11 +2,18 @@
 //! [`settled`]), and how the run ended ([`summary`]). All of it is a function of events.
 
 mod frame;
+mod node;
+mod order;
 mod settled;
 mod state;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::frame::frame;
+pub(crate) use self::node::{Kind, Node, State};
 pub(crate) use self::settled::settled;
-pub(crate) use self::state::{Kind, Node, Settled, State, ViewState};
-pub(crate) use self::summary::{Ending, check_summary, next_commands, question_commands, summary};
+pub(crate) use self::state::{Settled, ViewState};
+pub(crate) use self::summary::{
+    Ending, check_summary, next_commands, question_commands, summary, unfinished,
+};

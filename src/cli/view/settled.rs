@@ -6,7 +6,8 @@ use runbook_core::{BlockKind, Level, Problem, SkipReason};
 
 use super::super::style::{Color, Mark, Style};
 use super::super::text;
-use super::state::{Kind, Node, Settled, State, ViewState};
+use super::node::{Kind, Node, State};
+use super::state::{Settled, ViewState};
 
 /// The lines of something that has settled.
 pub(crate) fn settled(
@@ -59,6 +60,7 @@ pub(crate) fn settled(
         }
         Settled::Cancel { by } => note(Mark::Warn, format!("Asked to end by {by}")),
         Settled::LockWaiting { resource, holder } => {
+            let holder = text::holder(holder);
             note(Mark::Asks, format!("Waiting for the lock on {resource}, held by {holder}"))
         }
         Settled::LockLost { resource, why } => {
@@ -132,7 +134,7 @@ fn head(state: &ViewState, columns: usize, style: Style) -> Vec<String> {
 /// The column after the titles, so that times stand below each other.
 pub(super) fn title_columns(state: &ViewState, columns: usize) -> usize {
     let longest =
-        state.nodes.iter().map(|node| node.depth * 2 + 2 + text::width(&node.title)).max();
+        state.nodes.iter().map(|node| node.depth.max(1) * 2 + 2 + text::width(&node.title)).max();
     let most = (columns * 6 / 10).clamp(20, 64);
     longest.unwrap_or(20).clamp(20, most)
 }
@@ -202,6 +204,7 @@ fn verdict_of(node: &Node) -> (Mark, String) {
         State::Skipped(SkipReason::Operator) => (Mark::Skipped, "taken as done".into()),
         State::Failed | State::UndoFailed => (Mark::Failed, String::new()),
         State::Undone => (Mark::Undone, "undone".into()),
+        _ if node.is_observation() && node.is_fail() => (Mark::Noted, format!("no: {why}")),
         _ if node.verdict.as_ref().is_some_and(|v| v.level != Level::Pass) => (Mark::Warn, why),
         _ => {
             let answer = node.answered.clone().unwrap_or_default();

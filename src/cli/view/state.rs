@@ -1,12 +1,13 @@
 //! [`ViewState`]: what a view knows of a run, a fold over its events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use runbook_core::{
     BlockKind, BlockOutcome, CheckRole, Event, EventKind, Level, LockHolder, Mode, OutlineNode,
-    Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp, UnitId,
-    UnitKind, UnitOutline, VerdictRecord, Waiting,
+    Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp, UnitId, Waiting,
 };
+
+use super::node::{Kind, Node, State};
 
 /// What a view knows of a run.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub(crate) struct ViewState {
     /// Units and blocks, each before its children.
     pub(crate) nodes: Vec<Node>,
     index: HashMap<UnitId, usize>,
-    top: Vec<usize>,
+    pub(super) top: Vec<usize>,
     pub(crate) finally: Vec<usize>,
     pub(crate) phase: Phase,
     /// Units that are still to be undone.
@@ -28,10 +29,12 @@ pub(crate) struct ViewState {
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) end: Option<RunFinished>,
     pub(crate) last: Option<Timestamp>,
+    /// What failed first: what a rollback that fails began with.
+    pub(crate) first_failure: Option<(usize, Problem)>,
     /// Show every line of output.
     pub(crate) verbose: bool,
-    settled: Vec<Settled>,
-    finally_shown: bool,
+    pub(super) settled: Vec<Settled>,
+    pub(super) finally_shown: bool,
 }
 
 /// Which way a run goes.
@@ -45,62 +48,6 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// A unit or a block.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) id: UnitId,
-    pub(crate) title: String,
-    pub(crate) kind: Kind,
-    pub(crate) parent: Option<usize>,
-    pub(crate) depth: usize,
-    pub(crate) children: Vec<usize>,
-    pub(crate) state: State,
-    /// When its turn came.
-    pub(crate) began: Option<Timestamp>,
-    pub(crate) ended: Option<Timestamp>,
-    pub(crate) started: bool,
-    /// The latest lines of output.
-    pub(crate) tail: VecDeque<String>,
-    pub(crate) progress: Option<(u64, Option<u64>)>,
-    /// The latest verdict that says something about it.
-    pub(crate) verdict: Option<VerdictRecord>,
-    pub(crate) problem: Option<Problem>,
-    /// The attempt that failed last, and why.
-    pub(crate) retrying: Option<(u32, Problem)>,
-    pub(crate) answered: Option<String>,
-    printed: bool,
-    /// The end of a block was handed out as well.
-    closed: bool,
-    /// It did its work; what verifies it may still be looking.
-    pub(crate) finished: bool,
-    verified: usize,
-    /// Of a block: an engine went in.
-    entered: bool,
-    /// Of a step in a plan: whether what it brings about is already so.
-    pub(crate) satisfied: Option<bool>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Kind {
-    Unit(Box<UnitOutline>),
-    Block(BlockKind),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum State {
-    Pending,
-    /// Its turn has come.
-    Active,
-    Done,
-    Skipped(SkipReason),
-    Failed,
-    /// A block that failed and was undone while the run went on.
-    Isolated,
-    Undoing,
-    Undone,
-    UndoFailed,
-}
-
 /// Something that will not change any more and can scroll away.
 #[derive(Debug)]
 pub(crate) enum Settled {
@@ -109,17 +56,45 @@ pub(crate) enum Settled {
     Header(usize),
     /// A block that was left out or isolated.
     Block(usize),
-    Rollback { cause: String },
+    Rollback {
+        cause: String,
+    },
     Undone(usize),
     FinallyHeader,
-    Resumed { by: String, back: bool, done: usize },
-    Cancel { by: String },
-    LockWaiting { resource: String, holder: LockHolder },
-    LockLost { resource: String, why: String },
-    Leftovers { unit: usize, host: String, processes: Vec<String> },
-    NotNotified { to: String, problem: Problem },
-    Decided { unit: usize, by: String, what: String },
-    Output { unit: usize, line: String },
+    Resumed {
+        by: String,
+        back: bool,
+        done: usize,
+    },
+    Cancel {
+        by: String,
+    },
+    LockWaiting {
+        resource: String,
+        holder: LockHolder,
+    },
+    LockLost {
+        resource: String,
+        why: String,
+    },
+    Leftovers {
+        unit: usize,
+        host: String,
+        processes: Vec<String>,
+    },
+    NotNotified {
+        to: String,
+        problem: Problem,
+    },
+    Decided {
+        unit: usize,
+        by: String,
+        what: String,
+    },
+    Output {
+        unit: usize,
+        line: String,
+    },
 }
 
 /// So many lines of output are kept of each unit, to be shown if it fails.
@@ -151,6 +126,10 @@ impl ViewState {
         self.head.as_ref().map_or(Mode::Run, |head| head.mode)
     }
 
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.phase == Phase::Cancelling
+    }
+
     pub(crate) fn top(&self) -> &[usize] {
         &self.top
     }
@@ -163,10 +142,12 @@ impl ViewState {
         self.nodes.iter().filter(|node| matches!(node.kind, Kind::Unit(_)))
     }
 
-    /// The children of a block, or the nodes of the run itself.
+    /// What is, or may still be, gone through.
     pub(crate) fn roots(&self) -> impl Iterator<Item = usize> {
         let finally: &[usize] = if self.finally_is_due() { &self.finally } else { &[] };
-        self.top.iter().chain(finally).copied()
+        // On the way back nothing more is begun.
+        let top: &[usize] = if self.phase == Phase::Back { &[] } else { &self.top };
+        top.iter().chain(finally).copied()
     }
 
     /// Takes the next event.
@@ -189,8 +170,8 @@ impl ViewState {
             E::CancelRequested { by } => {
                 if self.phase == Phase::Forward {
                     self.phase = Phase::Cancelling;
+                    self.settled.push(Settled::Cancel { by: by.clone() });
                 }
-                self.settled.push(Settled::Cancel { by: by.clone() });
             }
             E::RollbackStarted { cause, units } => {
                 self.settle_all();
@@ -223,9 +204,9 @@ impl ViewState {
             E::LockLost { resource, why } => self
                 .settled
                 .push(Settled::LockLost { resource: resource.clone(), why: why.clone() }),
-            E::Notified { to, problem: Some(problem) } => self
-                .settled
-                .push(Settled::NotNotified { to: to.clone(), problem: problem.clone() }),
+            E::Notified { to, problem: Some(problem) } => {
+                self.settled.push(Settled::NotNotified { to: to.clone(), problem: problem.clone() })
+            }
             E::BlockStarted { block } => self.change(block, |node| {
                 node.state = State::Active;
                 node.entered = true;
@@ -246,6 +227,7 @@ impl ViewState {
                     }
                 };
             }),
+
             other => self.note_unit(other, at),
         }
     }
@@ -271,6 +253,13 @@ impl ViewState {
             E::Skipped { why, .. } => {
                 end(node, State::Skipped(why.clone()));
                 self.skip_blocks_around(unit, why);
+            }
+            E::Resolved { title, preview, args, .. } => {
+                node.title.clone_from(title);
+                if let Kind::Unit(outline) = &mut node.kind {
+                    outline.preview.clone_from(preview);
+                    outline.args.clone_from(args);
+                }
             }
             E::Asked { question, .. } => self.questions.push((unit, question.clone())),
             E::Answered { by, answer, .. } => {
@@ -328,6 +317,7 @@ impl ViewState {
             E::Failed { problem, .. } => {
                 end(node, State::Failed);
                 node.problem = Some(problem.clone());
+                self.first_failure.get_or_insert((unit, problem.clone()));
                 self.questions.retain(|(asking, _)| *asking != unit);
             }
             E::UndoStarted { .. } => {
@@ -395,32 +385,22 @@ impl ViewState {
             OutlineNode::Lock { .. } => return None,
         };
         let at = self.nodes.len();
-        self.nodes.push(Node {
-            id: id.clone(),
-            title: title.clone(),
-            kind,
-            parent,
-            depth,
-            children: Vec::new(),
-            state: State::Pending,
-            began: None,
-            ended: None,
-            started: false,
-            tail: VecDeque::new(),
-            progress: None,
-            verdict: None,
-            problem: None,
-            retrying: None,
-            answered: None,
-            printed: false,
-            closed: false,
-            finished: false,
-            verified: 0,
-            entered: false,
-            satisfied: None,
-        });
+        self.nodes.push(Node::new(id.clone(), title.clone(), kind, parent, depth));
         self.index.insert(id.clone(), at);
-        let children = inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        let children: Vec<usize> =
+            inner.iter().filter_map(|n| self.add(n, Some(at), depth + 1)).collect();
+        if let Kind::Block(BlockKind::Each(_)) = self.nodes[at].kind
+            && self.nodes[at].title == "each"
+        {
+            let names: Vec<&str> =
+                children.iter().map(|child| self.nodes[*child].title.as_str()).collect();
+            self.nodes[at].title = match names.as_slice() {
+                [first, .., last] if names.len() > 4 => {
+                    format!("Each of {}: {first} to {last}", names.len())
+                }
+                names => format!("Each of {}", names.join(", ")),
+            };
+        }
         self.nodes[at].children = children;
         Some(at)
     }
@@ -483,210 +463,5 @@ impl ViewState {
             self.nodes[unit].printed = true;
             self.settled.push(Settled::Undone(unit));
         }
-    }
-
-    /// Whether what is done come what may is next: all else is over, failed, or undone.
-    fn finally_is_due(&self) -> bool {
-        match self.phase {
-            Phase::Back => self.to_undo.is_empty(),
-            Phase::Over => false,
-            _ => {
-                let failed = |at: &usize| self.nodes[*at].state == State::Failed;
-                self.top.iter().any(failed) || self.top.iter().all(|at| self.nodes[*at].is_over())
-            }
-        }
-    }
-
-    /// Engines do not say when a check, or a step that is not started yet, has its turn; in a
-    /// sequence that follows from what is over.
-    fn activate(&mut self, at: Timestamp) {
-        if self.head.as_ref().is_none_or(|head| head.mode != Mode::Run) {
-            return;
-        }
-        if self.phase == Phase::Forward {
-            self.activate_next(self.top.clone(), at);
-        }
-        if self.finally_is_due() {
-            self.activate_next(self.finally.clone(), at);
-        }
-    }
-
-    fn activate_next(&mut self, nodes: Vec<usize>, at: Timestamp) {
-        for child in nodes {
-            let node = &mut self.nodes[child];
-            if node.is_over() && !matches!(node.state, State::Failed) {
-                continue;
-            }
-            if matches!(node.kind, Kind::Unit(_)) {
-                if node.state == State::Pending {
-                    node.state = State::Active;
-                    node.began.get_or_insert(at);
-                }
-            } else if node.state == State::Active {
-                let children = node.children.clone();
-                if node.is_concurrent() {
-                    for child in children {
-                        self.activate_next(vec![child], at);
-                    }
-                } else {
-                    self.activate_next(children, at);
-                }
-            }
-            return;
-        }
-    }
-
-    /// Hands out what is over, in an order that reads well: a sequence from its beginning, the
-    /// branches of a concurrent block each as a whole.
-    fn settle(&mut self) {
-        match self.head.as_ref().map(|head| head.mode) {
-            Some(Mode::Run) => {}
-            // Only checks are made, in order.
-            Some(Mode::Check) => {
-                for at in 0..self.nodes.len() {
-                    if matches!(self.nodes[at].kind, Kind::Unit(_)) {
-                        self.settle_node(at);
-                    }
-                }
-                return;
-            }
-            // A plan is shown as a whole.
-            Some(Mode::Plan) | None => return,
-        }
-        if self.phase != Phase::Back {
-            for node in self.top.clone() {
-                if !self.settle_node(node) {
-                    break;
-                }
-            }
-        }
-        if self.finally_is_due() {
-            for node in self.finally.clone() {
-                if !self.settle_node(node) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Whether the node is over and handed out.
-    fn settle_node(&mut self, at: usize) -> bool {
-        let node = &self.nodes[at];
-        if matches!(node.kind, Kind::Unit(_)) {
-            let over = node.is_over();
-            // Units of a block that is left out say nothing: the block does.
-            let quiet = node.parent.is_some()
-                && matches!(
-                    node.state,
-                    State::Skipped(SkipReason::Condition | SkipReason::NotNeeded)
-                );
-            if over && !quiet {
-                self.hand_out(at, Settled::Unit(at));
-            }
-            return over;
-        }
-        let (over, concurrent) = (node.is_over(), node.is_concurrent());
-        if over && matches!(node.state, State::Skipped(_)) {
-            self.hand_out(at, Settled::Block(at));
-            return true;
-        }
-        for child in node.children.clone() {
-            let inner = &self.nodes[child];
-            // Lines of branches that run at the same time must not be mixed.
-            let whole = !concurrent || matches!(inner.kind, Kind::Unit(_)) || inner.is_over();
-            if !(whole && self.settle_node(child)) && !concurrent && !over {
-                break;
-            }
-        }
-        let node = &self.nodes[at];
-        let ladder = matches!(node.kind, Kind::Block(BlockKind::Ladder { .. }));
-        let tells = node.state == State::Isolated || (ladder && node.state == State::Done);
-        if over && tells && !node.closed {
-            self.nodes[at].closed = true;
-            self.nodes[at].printed = true;
-            self.hand_out_headers(at);
-            self.settled.push(Settled::Block(at));
-        }
-        over
-    }
-
-    /// Hands out all that is over: the run turns back or ends.
-    fn settle_all(&mut self) {
-        if self.phase == Phase::Back || self.head.as_ref().is_none_or(|h| h.mode != Mode::Run) {
-            return;
-        }
-        for at in 0..self.nodes.len() {
-            if matches!(self.nodes[at].kind, Kind::Unit(_)) {
-                self.settle_node(at);
-            }
-        }
-    }
-
-    fn hand_out(&mut self, at: usize, what: Settled) {
-        if std::mem::replace(&mut self.nodes[at].printed, true) {
-            return;
-        }
-        self.hand_out_headers(at);
-        self.settled.push(what);
-    }
-
-    /// The headers of the blocks around a node, those that have not been handed out.
-    fn hand_out_headers(&mut self, at: usize) {
-        if !self.finally_shown && self.finally.iter().any(|top| self.is_within(at, *top)) {
-            self.finally_shown = true;
-            self.settled.push(Settled::FinallyHeader);
-        }
-        let mut blocks = Vec::new();
-        let mut up = self.nodes[at].parent;
-        while let Some(parent) = up {
-            if !std::mem::replace(&mut self.nodes[parent].printed, true) {
-                blocks.push(Settled::Header(parent));
-            }
-            up = self.nodes[parent].parent;
-        }
-        self.settled.extend(blocks.into_iter().rev());
-    }
-
-    fn is_within(&self, mut at: usize, top: usize) -> bool {
-        loop {
-            if at == top {
-                return true;
-            }
-            match self.nodes[at].parent {
-                Some(parent) => at = parent,
-                None => return false,
-            }
-        }
-    }
-}
-
-impl Node {
-    /// Whether nothing more comes of it, unless it is undone.
-    pub(crate) fn is_over(&self) -> bool {
-        !matches!(self.state, State::Pending | State::Active | State::Undoing)
-    }
-
-    pub(crate) fn is_printed(&self) -> bool {
-        self.printed
-    }
-
-    pub(crate) fn is_concurrent(&self) -> bool {
-        matches!(self.kind, Kind::Block(BlockKind::Parallel | BlockKind::Each(_)))
-    }
-
-    pub(crate) fn unit(&self) -> Option<&UnitOutline> {
-        match &self.kind {
-            Kind::Unit(unit) => Some(unit),
-            Kind::Block(_) => None,
-        }
-    }
-
-    /// So many checks must pass after it.
-    fn to_verify(&self) -> usize {
-        self.unit().map_or(0, |unit| unit.verify.len())
-    }
-
-    pub(crate) fn is_step(&self) -> bool {
-        self.unit().is_some_and(|unit| unit.kind == UnitKind::Step)
     }
 }

@@ -7,8 +7,9 @@ use runbook_core::{
 
 use super::super::style::{Color, Mark, Style};
 use super::super::text;
+use super::node::{Node, State};
 use super::settled::problem_lines;
-use super::state::{Node, State, ViewState};
+use super::state::ViewState;
 
 /// What is known of the end besides the events.
 pub(crate) struct Ending<'a> {
@@ -36,13 +37,14 @@ pub(crate) fn summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     facts.push(style.dim(&format!("run {}", head.run)));
     let mut page = Page { lines: Vec::new(), ending };
     page.lines.push(String::new());
-    page.lines.push(format!(
-        "{} {}{}{}",
-        style.mark(mark),
-        style.bold(&style.text(&head.plan.title)),
-        style.dot(),
-        facts.join(style.dot())
-    ));
+    let title = format!("{} {}", style.mark(mark), style.bold(&style.text(&head.plan.title)));
+    let facts = facts.join(style.dot());
+    if text::width(&title) + text::width(&facts) + 3 <= ending.columns {
+        page.lines.push(format!("{title}{}{facts}", style.dot()));
+    } else {
+        page.lines.push(title);
+        page.lines.push(format!("  {facts}"));
+    }
     page.why(state);
     if head.mode == Mode::Run {
         page.what(state);
@@ -103,6 +105,13 @@ impl Page<'_> {
         }
         lines.extend(problem_lines(problem, self.room(), style));
         self.part("failed", lines);
+        if let (Status::Stuck, Some((first, problem))) = (end.status, &state.first_failure)
+            && end.unit.as_ref() != Some(&state.nodes[*first].id)
+        {
+            let first = &state.nodes[*first];
+            let lines = self.wrapped(&format!("{}: {}", first.title, problem.message));
+            self.part("began with", lines);
+        }
     }
 
     /// What was done, undone, and stays.
@@ -119,9 +128,9 @@ impl Page<'_> {
         fact(units(&|node| node.state == State::Done && node.is_step()), "done");
         let checked = |node: &Node| {
             node.state == State::Done
-                && node.unit().is_some_and(|unit| {
-                    !matches!(unit.kind, UnitKind::Step | UnitKind::Manual)
-                })
+                && node
+                    .unit()
+                    .is_some_and(|unit| !matches!(unit.kind, UnitKind::Step | UnitKind::Manual))
         };
         fact(units(&checked), "checked");
         let by_hand = |node: &Node| {
@@ -130,26 +139,26 @@ impl Page<'_> {
         };
         fact(units(&by_hand), "by hand");
         fact(units(&|node| node.state == State::Skipped(SkipReason::Satisfied)), "already so");
-        let left_out = |node: &Node| {
-            matches!(&node.state, State::Skipped(why) if *why != SkipReason::Satisfied)
-        };
+        let left_out = |node: &Node| matches!(&node.state, State::Skipped(why) if *why != SkipReason::Satisfied);
         fact(units(&left_out), "left out");
         fact(units(&|node| node.state == State::Undone), "undone");
+        fact(units(&|node| node.state == State::UndoFailed), "NOT undone");
         fact(units(&|node| node.state == State::Failed), "failed");
-        fact(
-            units(&|node| matches!(node.state, State::Pending | State::Active)),
-            "not reached",
-        );
+        fact(units(&|node| matches!(node.state, State::Pending | State::Active)), "not reached");
         let lines = self.wrapped(&facts.join(dot));
         self.part("units", lines);
 
         let warnings: Vec<String> = state
             .units()
-            .filter(|node| node.state == State::Done)
+            .filter(|node| node.state == State::Done && !(node.is_observation() && node.is_fail()))
             .filter_map(|node| {
                 let verdict = node.verdict.as_ref().filter(|v| v.level != Level::Pass)?;
                 Some(format!("{}: {}", node.title, verdict.why))
             })
+            .chain(state.nodes.iter().filter(|node| node.state == State::Isolated).map(|node| {
+                let why = node.problem.as_ref().map_or("", |problem| &problem.message);
+                format!("{} failed and was undone: {why}", node.title)
+            }))
             .flat_map(|line| self.wrapped(&line))
             .map(|line| style.paint(&line, Color::Yellow))
             .collect();
@@ -164,11 +173,12 @@ impl Page<'_> {
             Some(problem) => format!("{}: {}", node.title, problem.message),
             None => node.title.clone(),
         });
-        let kept = titles(&end.kept, &|node| {
-            match node.unit().and_then(|unit| unit.irreversible_because.as_ref()) {
-                Some(why) => format!("{} ({why})", node.title),
-                None => node.title.clone(),
-            }
+        let kept = titles(&end.kept, &|node| match node
+            .unit()
+            .and_then(|unit| unit.irreversible_because.as_ref())
+        {
+            Some(why) => format!("{} ({why})", node.title),
+            None => node.title.clone(),
         });
         let left: Vec<UnitId> = match end.status {
             Status::Failed => state
@@ -205,12 +215,62 @@ impl Page<'_> {
             self.part("waits for", lines);
         }
         let Some(head) = state.head.as_ref().filter(|head| head.mode == Mode::Run) else { return };
+        let stuck = state.end.as_ref().is_some_and(|end| end.status == Status::Stuck);
         let lines = next_commands(state, head.run.as_str())
             .iter()
-            .map(|command| style.paint(&(self.ending.command)(command), Color::Cyan))
+            .map(|words| {
+                let command = style.paint(&(self.ending.command)(words), Color::Cyan);
+                match meaning(words, stuck) {
+                    Some(meaning) => format!("{command}  {}", style.dim(&format!("# {meaning}"))),
+                    None => command,
+                }
+            })
             .collect();
         self.part("next", lines);
     }
+}
+
+/// What a decision means, as a comment that may be copied with its command.
+fn meaning(words: &str, stuck: bool) -> Option<&'static str> {
+    let (_, flag) = words.rsplit_once(" --")?;
+    match (flag, stuck) {
+        ("retry", true) => Some("undo it again"),
+        ("skip", true) => Some("it was put back by hand"),
+        ("retry", false) => Some("run it again"),
+        ("skip", false) => Some("take it as done"),
+        ("rollback", _) => Some("undo it, and the run with it"),
+        _ => None,
+    }
+}
+
+/// A run that no process is at work on and that has not ended: `word` says what it is, and what
+/// was under way has no known outcome.
+pub(crate) fn unfinished(
+    state: &ViewState,
+    word: &str,
+    open: &[UnitId],
+    ending: &Ending<'_>,
+) -> Vec<String> {
+    let Some(head) = &state.head else { return Vec::new() };
+    let style = ending.style;
+    let mut page = Page { lines: vec![String::new()], ending };
+    let word = style.paint(&style.bold(word), Color::Red);
+    page.lines.push(format!(
+        "{} {word}{}{}",
+        style.mark(Mark::Failed),
+        style.dot(),
+        style.dim(&format!("run {}", head.run))
+    ));
+    let titles = open.iter().filter_map(|id| state.node(id));
+    let lines = titles.flat_map(|node| page.wrapped(&node.title)).collect();
+    page.part("under way", lines);
+    let lines = ["resume", "rollback"]
+        .map(|words| format!("{words} {}", head.run))
+        .iter()
+        .map(|words| style.paint(&(ending.command)(words), Color::Cyan))
+        .collect();
+    page.part("next", lines);
+    page.lines
 }
 
 /// What an operator can do now, as words after the program's name.
@@ -234,15 +294,19 @@ pub(crate) fn next_commands(state: &ViewState, run: &str) -> Vec<String> {
 /// What the checks of a runbook found, in one line and the failures.
 pub(crate) fn check_summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     let style = ending.style;
-    let level = |level: Level| {
-        let has = |node: &&Node| node.verdict.as_ref().is_some_and(|v| v.level == level);
+    let level = |wanted: Level| {
+        let has = |node: &&Node| {
+            node.verdict.as_ref().is_some_and(|verdict| {
+                // What is only noted can't be wrong.
+                let noted = node.is_observation() && verdict.level == Level::Fail;
+                (if noted { Level::Pass } else { verdict.level }) == wanted
+            })
+        };
         state.units().filter(has).count()
     };
     let (pass, warn, fail) = (level(Level::Pass), level(Level::Warn), level(Level::Fail));
-    let unknown = state
-        .units()
-        .filter(|node| node.state == State::Skipped(SkipReason::NoInput))
-        .count();
+    let unknown =
+        state.units().filter(|node| node.state == State::Skipped(SkipReason::NoInput)).count();
     let mut facts = vec![format!("{pass} passed")];
     let mut more = |n: usize, words: &str, color: Color| {
         if n > 0 {

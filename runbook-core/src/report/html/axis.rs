@@ -107,7 +107,9 @@ impl Axis {
             if !idle && room && right > left && *left < 90.0 {
                 ticks.push((*left, time(*from)));
             }
-            if !idle && n + 1 == self.stretches.len() && right - ticks.last().map_or(0.0, |t| t.0) >= 28.0
+            if !idle
+                && n + 1 == self.stretches.len()
+                && right - ticks.last().map_or(0.0, |t| t.0) >= 28.0
             {
                 ticks.push((100.0, time(*until)));
             }

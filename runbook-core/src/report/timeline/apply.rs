@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Activity, Answered, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried,
-    RunStatus, Span, SpanEnd, Timeline, UnitLine, UnitStatus,
+    Activity, Answered, Decided, Look, Moment, MomentKind, Process, ProcessEnd, Retried, RunStatus,
+    Span, SpanEnd, Timeline, UnitLine, UnitStatus,
 };
 use crate::event::{
     BlockOutcome, CheckRole, Decision, Event, EventKind, RunStarted, Status, Timestamp, UnitId,
@@ -95,8 +95,8 @@ impl Timeline {
                 }
                 self.waiting.clear();
                 self.lock_waits.clear();
-                let back = matches!(self.status, RunStatus::RollingBack | RunStatus::Stuck);
-                self.status = if back { RunStatus::RollingBack } else { RunStatus::Running };
+                self.status =
+                    if self.going_back { RunStatus::RollingBack } else { RunStatus::Running };
                 self.finished = None;
                 self.ended = None;
                 self.processes.push(Process {
@@ -115,6 +115,7 @@ impl Timeline {
             }
             E::RollbackStarted { cause, units } => {
                 self.status = RunStatus::RollingBack;
+                self.going_back = true;
                 let (cause, units) = (cause.clone(), units.clone());
                 self.note(at, MomentKind::RollbackStarted { cause, units });
             }
@@ -173,7 +174,7 @@ impl Timeline {
     }
 
     /// Marks everything at work as interrupted, at the last sign of life of its process.
-    fn interrupt(&mut self) -> Vec<UnitId> {
+    pub(super) fn interrupt(&mut self) -> Vec<UnitId> {
         let until = self.processes.last().map(|process| process.until);
         let mut interrupted = Vec::new();
         for unit in &mut self.units {
@@ -200,13 +201,12 @@ impl Timeline {
         use EventKind as E;
         let at = event.at;
         match &event.event {
+            // Told again and again while it lasts: the first time counts.
+            E::LockWaiting { resource, .. } if self.lock_waits.contains_key(resource) => {}
             E::LockWaiting { resource, holder } => {
-                // Told again and again while it lasts.
-                if !self.lock_waits.contains_key(resource) {
-                    self.lock_waits.insert(resource.clone(), at);
-                    let (resource, holder) = (resource.clone(), holder.clone());
-                    self.note(at, MomentKind::LockWaiting { resource, holder });
-                }
+                self.lock_waits.insert(resource.clone(), at);
+                let (resource, holder) = (resource.clone(), holder.clone());
+                self.note(at, MomentKind::LockWaiting { resource, holder });
             }
             E::LockAcquired { resource } => {
                 let waited = self.lock_waits.remove(resource).map(|since| at.since(since));
@@ -234,6 +234,9 @@ impl Timeline {
             self.note(event.at, moment);
         }
         let Some(id) = event.event.unit() else { return };
+        if matches!(event.event, EventKind::Answered { .. } | EventKind::Decided { .. }) {
+            self.waiting.retain(|wait| wait.unit != *id);
+        }
         match self.places.get(id) {
             Some(place) => self.units[*place].apply(event.at, &event.event),
             // The check of a ladder belongs to the block.
@@ -255,11 +258,9 @@ fn told(event: &EventKind) -> Option<MomentKind> {
         E::Asked { unit, question } => {
             MomentKind::Asked { unit: unit.clone(), question: question.clone() }
         }
-        E::Answered { unit, by, answer } => MomentKind::Answered {
-            unit: unit.clone(),
-            by: by.clone(),
-            answer: answer.clone(),
-        },
+        E::Answered { unit, by, answer } => {
+            MomentKind::Answered { unit: unit.clone(), by: by.clone(), answer: answer.clone() }
+        }
         E::Decided { unit, by, decision } => {
             MomentKind::Decided { unit: unit.clone(), by: by.clone(), decision: *decision }
         }
@@ -290,6 +291,7 @@ impl UnitLine {
                 self.output.clone_from(output);
                 self.close(Activity::Work, at, SpanEnd::Done);
             }
+            E::Resolved { title, .. } => self.title.clone_from(title),
             E::Asked { question, .. } => {
                 self.open(Activity::Ask, at);
                 self.question = Some(question.clone());
@@ -321,7 +323,8 @@ impl UnitLine {
             }
             E::Checked { role, title, verdict, .. } => {
                 look(&mut self.looks, at, *role, title, verdict);
-                let own = matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
+                let own =
+                    matches!(role, CheckRole::Gate | CheckRole::Observation | CheckRole::Wait);
                 if own && matches!(self.status, UnitStatus::Pending | UnitStatus::Failed) {
                     self.open(Activity::Work, at);
                     self.status = UnitStatus::Running;
