@@ -40,7 +40,11 @@ impl FakeProcess {
         let by_itself = !matches!(reply.end, End::Never);
         let stream = |bytes: &mut Vec<u8>| {
             let rest = std::mem::take(bytes);
-            Box::new(Said { rest, at: 0, open: Some(Box::pin(until_ended(watch.clone(), due, by_itself))) })
+            Box::new(Said {
+                rest,
+                at: 0,
+                open: Some(Box::pin(until_ended(watch.clone(), due, by_itself))),
+            })
         };
         let stdout: BoxRead = stream(&mut reply.stdout);
         let stderr: BoxRead = stream(&mut reply.stderr);
