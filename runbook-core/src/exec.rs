@@ -81,7 +81,8 @@ impl<'a> Invocation<'a> {
         spawn.read_only = self.read_only;
         let start = async {
             sweep(self.cx, self.host).await?;
-            self.host.target().spawn(self.command, &spawn).await.during(self.name())
+            let spawned = self.host.target().spawn(self.command, &spawn).await;
+            spawned.map_err(|failure| failure.while_doing(self.name()))
         };
         tokio::select! {
             biased;
@@ -111,10 +112,14 @@ impl<'a> Invocation<'a> {
                     biased;
                     why = &mut stop => break Err(why),
                     read = streams.next(), if streams.open() => {
-                        read.during("reading its output").during(self.name())?;
+                        read.map_err(|error| {
+                            Failure::from(error)
+                                .while_doing("reading its output")
+                                .while_doing(self.name())
+                        })?;
                     }
                     ended = &mut wait, if exit.is_none() => {
-                        exit = Some(ended.during(self.name())?);
+                        exit = Some(ended.map_err(|failure| failure.while_doing(self.name()))?);
                         drain.as_mut().reset(Instant::now() + DRAIN);
                     }
                     () = async { tokio::select! { () = sleep(QUIET) => {}, () = &mut drain => {} } },

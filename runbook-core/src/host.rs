@@ -56,7 +56,10 @@ impl<'a> HostView<'a> {
         let path = path.as_ref();
         let mut content = Vec::new();
         let mut file = self.open(path).await?;
-        file.read_to_end(&mut content).await.during(self.doing("reading", path))?;
+        self.unless_stopped(|| self.doing("reading", path), async {
+            file.read_to_end(&mut content).await.during(self.doing("reading", path))
+        })
+        .await?;
         Ok(content)
     }
 
@@ -76,8 +79,12 @@ impl<'a> HostView<'a> {
     /// # Errors
     /// It is not there, is no file, or may not be read.
     pub async fn open(&self, path: impl AsRef<Path>) -> Result<BoxRead> {
-        exec::sweep(self.cx, self.host).await?;
-        self.target().read(path.as_ref()).await
+        let path = path.as_ref();
+        self.unless_stopped(|| self.doing("reading", path), async {
+            exec::sweep(self.cx, self.host).await?;
+            self.target().read(path).await
+        })
+        .await
     }
 
     /// What is at `path`, links not followed; `None` if nothing is.
@@ -85,7 +92,8 @@ impl<'a> HostView<'a> {
     /// # Errors
     /// A folder on the way may not be searched.
     pub async fn stat(&self, path: impl AsRef<Path>) -> Result<Option<FileInfo>> {
-        self.target().stat(path.as_ref()).await
+        let path = path.as_ref();
+        self.unless_stopped(|| self.doing("looking at", path), self.target().stat(path)).await
     }
 
     /// Whether anything is at `path`, be it a dangling link.
@@ -101,7 +109,8 @@ impl<'a> HostView<'a> {
     /// # Errors
     /// It is not there, is no folder, or may not be read.
     pub async fn list(&self, path: impl AsRef<Path>) -> Result<Vec<FileInfo>> {
-        self.target().list(path.as_ref()).await
+        let path = path.as_ref();
+        self.unless_stopped(|| self.doing("listing", path), self.target().list(path)).await
     }
 
     /// Opens a stream to a service as the host sees it. What is said over it is up to the caller:
@@ -110,7 +119,22 @@ impl<'a> HostView<'a> {
     /// # Errors
     /// Nothing listens there, or the host forbids forwarding.
     pub async fn connect(&self, address: &Address) -> Result<BoxStream> {
-        self.target().connect(address).await
+        let doing = || format!("connecting to {address} from {}", self.host);
+        self.unless_stopped(doing, self.target().connect(address)).await
+    }
+
+    /// A look is given up as soon as the unit is to stop. A change never is: it would end at a
+    /// time that nobody knows.
+    async fn unless_stopped<T>(
+        &self,
+        doing: impl FnOnce() -> String,
+        look: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            biased;
+            why = self.cx.stopped() => Err(why.while_doing(doing())),
+            seen = look => seen,
+        }
     }
 
     fn doing(&self, verb: &str, path: &Path) -> String {

@@ -46,7 +46,7 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
     async fn read(&self, path: &Path) -> Result<BoxRead>;
 
     /// Writes a whole file under a temporary name beside it, then renames it into place; keeps the
-    /// mode and owner of a file that was there. On any error the old file is untouched and the
+    /// mode and owner of a file that was there. A link at `path` is replaced, not followed. On any error the old file is untouched and the
     /// temporary one removed.
     ///
     /// # Errors

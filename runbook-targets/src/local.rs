@@ -27,6 +27,9 @@ use self::refused::Doing;
 /// finds these through `/proc`; on other systems only the process group is ended, and nothing is
 /// known of what a killed run left behind.)
 ///
+/// Commands have no terminal to ask on: one that tries to read from it is stopped by the kernel
+/// until its time is over. Give programs what they would ask for, or the option not to ask.
+///
 /// ```
 /// use runbook_core::{Command, Host, testing};
 /// use runbook_targets::Local;

@@ -151,6 +151,19 @@ async fn a_flood_of_output_does_not_keep_a_command_from_being_ended() {
     assert_eq!(target.calls().len(), 2);
 }
 
+#[tokio::test]
+async fn a_stopped_unit_looks_no_further_and_says_at_what() {
+    let (_, host, around) = fake(Reply::ok());
+    around.cancel();
+    let cx = around.observer();
+    let failure = cx.on(&host).read("/etc/motd").await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Cancelled);
+    assert_snapshot!(failure, @"reading /etc/motd on web-1: cancelled");
+    let address = crate::Address::Tcp("localhost".into(), 5432);
+    let failure = cx.on(&host).connect(&address).await.err().unwrap();
+    assert_snapshot!(failure, @"connecting to localhost:5432 from web-1: cancelled");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_spawned_command_is_ended_with_its_unit_or_its_handle() {
     let (target, host, around) = fake(Reply::never_ends());

@@ -36,9 +36,15 @@ impl FakeProcess {
         stdin: &Stdin,
     ) -> Self {
         let (ended, watch) = watch::channel(None);
+        let due = Instant::now() + reply.after;
+        let by_itself = !matches!(reply.end, End::Never);
         let stream = |bytes: &mut Vec<u8>| {
             let rest = std::mem::take(bytes);
-            Box::new(Said { rest, at: 0, open: Some(Box::pin(until_ended(watch.clone()))) })
+            Box::new(Said {
+                rest,
+                at: 0,
+                open: Some(Box::pin(until_ended(watch.clone(), due, by_itself))),
+            })
         };
         let stdout: BoxRead = stream(&mut reply.stdout);
         let stderr: BoxRead = stream(&mut reply.stderr);
@@ -52,7 +58,7 @@ impl FakeProcess {
             stdin,
             stdout: Some(stdout),
             stderr: Some(stderr),
-            due: Instant::now() + reply.after,
+            due,
             reply,
             ended,
         }
@@ -124,9 +130,13 @@ impl Drop for FakeProcess {
     }
 }
 
-async fn until_ended(mut watch: watch::Receiver<Option<Exit>>) {
-    // An error means that the process was dropped, which ends it too.
-    let _ = watch.wait_for(Option::is_some).await;
+/// Until its streams end: with the process, whether anybody waits for that or not.
+async fn until_ended(mut watch: watch::Receiver<Option<Exit>>, due: Instant, by_itself: bool) {
+    tokio::select! {
+        // An error means that the process was dropped, which ends it too.
+        _ = watch.wait_for(Option::is_some) => {}
+        () = sleep_until(due), if by_itself => {}
+    }
 }
 
 /// What it says; its end comes when the process has ended.

@@ -112,6 +112,18 @@ async fn a_reply_can_take_its_time() {
 }
 
 #[tokio::test]
+async fn the_streams_of_a_command_end_with_it_before_anybody_waits() {
+    let target = FakeTarget::new("web-1");
+    target.otherwise(Reply::stdout("all of it").after(Duration::from_millis(1)));
+    let (host, cx) = (host(&target), context());
+    let mut running = cx.on(&host).spawn(&Command::new("cat")).await.unwrap();
+    let mut said = String::new();
+    running.stdout().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "all of it");
+    assert!(running.wait().await.unwrap().success());
+}
+
+#[tokio::test]
 async fn what_listens_can_be_spoken_with() {
     let target = FakeTarget::new("cache-1");
     let address = Address::Unix("/run/cache.sock".into());
