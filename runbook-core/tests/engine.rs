@@ -185,11 +185,15 @@ async fn cancel_ends_the_running_unit_and_rolls_back() {
     let plan = b.build().unwrap();
     let mut handle = engine().run(&plan, RunOptions::new());
     let control = handle.control();
+    let mut asked = Vec::new();
     while let Some(event) = handle.next().await {
-        if matches!(&event.event, EventKind::Started { unit, .. } if unit.as_str() == "put-b") {
-            control.cancel("SIGINT");
+        match &event.event {
+            EventKind::Started { unit, .. } if unit.as_str() == "put-b" => control.cancel("SIGINT"),
+            EventKind::CancelRequested { by } => asked.push(by.clone()),
+            _ => {}
         }
     }
+    assert_eq!(asked, ["SIGINT"]);
     let outcome = handle.outcome().await.unwrap();
     assert_eq!(outcome.status, Status::RolledBack);
     assert_eq!(outcome.finished.unwrap().problem.unwrap().kind, FailureKind::Cancelled);

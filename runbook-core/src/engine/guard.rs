@@ -53,6 +53,10 @@ async fn guard<T>(
         () = out_of_time => FailureKind::TimedOut,
         () = run.shared.cancel.cancelled(), if heed_cancel => FailureKind::Cancelled,
     };
+    if kind == FailureKind::Cancelled {
+        // A journal that can't be written to says so at the next line that must be kept.
+        let _ = run.note_cancel();
+    }
     scope.stop.stop(kind);
     let why = match (kind, limit) {
         (FailureKind::TimedOut, Some(limit)) => {

@@ -249,6 +249,7 @@ pub(crate) struct Run {
     /// Whether there are earlier events to respect.
     pub(super) resumed: bool,
     undoing: AtomicBool,
+    cancel_noted: AtomicBool,
     locks: locks::Held,
 }
 
@@ -289,6 +290,7 @@ impl Start {
             waiters: AtomicUsize::new(0),
             resumed,
             undoing: AtomicBool::new(false),
+            cancel_noted: AtomicBool::new(false),
             locks: locks::Held::default(),
         })
     }
@@ -315,6 +317,16 @@ impl Run {
     pub(super) fn tell_waiters(&self) {
         if self.waiters.load(Ordering::SeqCst) > 0 {
             self.progress.notify_waiters();
+        }
+    }
+
+    /// Writes down, once, that somebody asked the run to end.
+    pub(super) fn note_cancel(&self) -> Result<(), Error> {
+        match self.shared.cancel.by() {
+            Some(by) if !self.cancel_noted.swap(true, Ordering::SeqCst) => {
+                self.record(EventKind::CancelRequested { by: crate::secret::scrub(by).into_owned() })
+            }
+            _ => Ok(()),
         }
     }
 

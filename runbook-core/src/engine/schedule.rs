@@ -84,6 +84,7 @@ async fn step_to(run: &Arc<Run>, branch: &Arc<Branch>, node: Node) -> Flow {
     if let Some(by) = run.shared.cancel.by()
         && !run.undoing()
     {
+        run.note_cancel()?;
         let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
         return Err(Halt::Cancelled(None, failure.to_problem()));
     }

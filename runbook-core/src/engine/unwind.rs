@@ -19,6 +19,7 @@ impl Run {
         halt: Halt,
         finished: &mut RunFinished,
     ) -> std::result::Result<(), Error> {
+        self.note_cancel()?;
         let (unit, problem) = match halt {
             Halt::Failed(unit, problem) | Halt::Cancelled(unit, problem) => (unit, problem),
             Halt::Stuck(unit, problem) => {
