@@ -1,175 +1,17 @@
 //! [`Event`]: everything that an engine says. Journals keep the durable ones; reporters and views
 //! consume them all.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::check::Level;
 use crate::error::Problem;
+pub use crate::id::{RunId, UnitId};
 use crate::plan::Outline;
-
-/// The stable name of a unit or block in its plan, e.g. `switch/point-current-at-release`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UnitId(Arc<str>);
-
-impl UnitId {
-    /// The id `id`.
-    pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self(id.into())
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for UnitId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UnitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for UnitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.0)
-    }
-}
-
-impl From<&str> for UnitId {
-    fn from(id: &str) -> Self {
-        Self::new(id)
-    }
-}
-
-/// The name of a run: its start in UTC and four random characters, e.g. `20260314-150926-k7xq`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunId(Arc<str>);
-
-impl RunId {
-    /// A fresh one.
-    #[must_use]
-    pub fn fresh() -> Self {
-        use std::hash::{BuildHasher, Hasher};
-        let now = Timestamp::now().to_string();
-        let digits: String = now.chars().filter(char::is_ascii_digit).take(14).collect();
-        let mut noise = std::hash::RandomState::new().build_hasher().finish();
-        let mut tail = String::with_capacity(4);
-        for _ in 0..4 {
-            tail.push(char::from(b"abcdefghjkmnpqrstuvwxyz23456789"[(noise % 31) as usize]));
-            noise /= 31;
-        }
-        Self(format!("{}-{}-{tail}", &digits[..8], &digits[8..]).into())
-    }
-
-    /// The id `id`, as read from a journal or a command line.
-    pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self(id.into())
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A moment, in UTC, to the microsecond; `2026-03-14T15:09:26.535897Z` in journals and reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(u64);
-
-impl Timestamp {
-    /// Now, by the system clock.
-    #[must_use]
-    pub fn now() -> Self {
-        Self::from(SystemTime::now())
-    }
-
-    /// So many microseconds after 1970-01-01T00:00:00Z.
-    #[must_use]
-    pub fn from_micros(micros: u64) -> Self {
-        Self(micros)
-    }
-
-    /// Microseconds since 1970-01-01T00:00:00Z.
-    #[must_use]
-    pub fn as_micros(self) -> u64 {
-        self.0
-    }
-
-    /// The time from `earlier` to this; zero if the clock went back.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
-    }
-
-    /// The same as a `SystemTime`.
-    #[must_use]
-    pub fn to_system_time(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(self.0)
-    }
-}
-
-impl From<SystemTime> for Timestamp {
-    fn from(time: SystemTime) -> Self {
-        let micros = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        Self(u64::try_from(micros).unwrap_or(u64::MAX))
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_micros(self.to_system_time()).fmt(f)
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Timestamp;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an RFC 3339 time in UTC")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
-                humantime::parse_rfc3339(text).map(Timestamp::from).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
-}
+pub use crate::timestamp::Timestamp;
 
 /// One thing that happened in a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -16,7 +16,9 @@ mod erased;
 mod error;
 mod event;
 mod exec;
+mod fingerprint;
 mod host;
+mod id;
 mod input;
 mod journal;
 mod lock;
@@ -31,6 +33,7 @@ mod secret;
 mod step;
 mod target;
 pub mod testing;
+mod timestamp;
 
 /// Needed to implement [`Target`], [`Process`], [`Notifier`] and the journal traits.
 pub use async_trait::async_trait;

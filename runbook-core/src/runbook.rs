@@ -1,7 +1,7 @@
 //! [`Runbook`]: the builder that ordinary Rust code adds steps and checks to.
 
 use std::collections::HashSet;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use crate::check::{Check, Observation};
 use crate::erased::{CheckObject, ErasedCheck, ManualObject, StepObject};
 use crate::error::Error;
 use crate::event::{Question, QuestionKind, UnitId};
+use crate::fingerprint;
 use crate::input::{IntoInput, Out, Visit};
 use crate::lock::Lock;
 use crate::manual::Manual;
@@ -324,9 +325,9 @@ impl Runbook {
         let root = self.frames.pop().unwrap_or_default();
         let (finally, finally_outlines): (Vec<_>, Vec<_>) = self.finally.into_iter().unzip();
         let mut all = Sha256::new();
-        fingerprint_nodes(&root.outlines, &mut all);
+        fingerprint::nodes(&root.outlines, &mut all);
         all.update(b"finally\n");
-        fingerprint_nodes(&finally_outlines, &mut all);
+        fingerprint::nodes(&finally_outlines, &mut all);
         let outline = Outline {
             book: self.name,
             title: self.title,
@@ -334,7 +335,7 @@ impl Runbook {
             params: self.params,
             nodes: root.outlines,
             finally: finally_outlines,
-            fingerprint: hex(&all.finalize()),
+            fingerprint: fingerprint::hex(&all.finalize()),
         };
         Ok(Plan(Arc::new(PlanInner {
             outline: Arc::new(outline),
@@ -422,7 +423,7 @@ impl Runbook {
             timeout_ms: policies.timeout.map(millis),
             fingerprint: String::new(),
         };
-        outline.fingerprint = fingerprint_unit(&outline, &about.id);
+        outline.fingerprint = fingerprint::unit(&outline, &about.id);
         let optional = self.frame().optional.clone().unwrap_or_default();
         self.optional.push(optional);
         self.units.push(Unit { id, work, policies, needs: resolved });
@@ -564,56 +565,4 @@ fn slug(text: &str) -> String {
         }
     }
     if out.is_empty() { "unit".into() } else { out }
-}
-
-fn fingerprint_unit(unit: &UnitOutline, code: &str) -> String {
-    let mut text = String::with_capacity(128);
-    let _ = writeln!(text, "{}\n{:?}\n{code}\n{:?}", unit.id, unit.kind, unit.undo);
-    for (name, value) in &unit.args {
-        let _ = writeln!(text, "{name}={}:{value}", value.len());
-    }
-    for id in &unit.needs {
-        let _ = writeln!(text, "<{id}");
-    }
-    for (mark, checks) in [('r', &unit.requires), ('v', &unit.verify)] {
-        for title in checks {
-            let _ = writeln!(text, "{mark}{title}");
-        }
-    }
-    if let Some(question) = &unit.question {
-        let _ = writeln!(text, "?{question}");
-    }
-    let mut digits = hex(&Sha256::digest(text.as_bytes()));
-    digits.truncate(16);
-    digits
-}
-
-fn fingerprint_nodes(nodes: &[OutlineNode], all: &mut Sha256) {
-    for node in nodes {
-        match node {
-            OutlineNode::Unit(unit) => {
-                all.update(unit.id.as_str());
-                all.update(&unit.fingerprint);
-            }
-            OutlineNode::Lock { resource } => {
-                all.update(b"lock ");
-                all.update(resource);
-            }
-            OutlineNode::Block(block) => {
-                all.update(format!("{:?} {} {{", block.kind, block.id));
-                fingerprint_nodes(&block.children, all);
-                all.update(b"}");
-            }
-        }
-        all.update(b"\n");
-    }
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

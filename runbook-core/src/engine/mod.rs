@@ -4,6 +4,7 @@ mod cancel;
 mod guard;
 mod handle;
 mod locks;
+mod look;
 mod observe;
 mod options;
 mod question;
@@ -323,9 +324,8 @@ impl Run {
     /// Writes down, once, that somebody asked the run to end.
     pub(super) fn note_cancel(&self) -> Result<(), Error> {
         match self.shared.cancel.by() {
-            Some(by) if !self.cancel_noted.swap(true, Ordering::SeqCst) => {
-                self.record(EventKind::CancelRequested { by: crate::secret::scrub(by).into_owned() })
-            }
+            Some(by) if !self.cancel_noted.swap(true, Ordering::SeqCst) => self
+                .record(EventKind::CancelRequested { by: crate::secret::scrub(by).into_owned() }),
             _ => Ok(()),
         }
     }

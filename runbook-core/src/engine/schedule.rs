@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
+use super::look::look_until;
 use super::{Flow, Halt, Run, locks, unit};
 use crate::error::{Failure, FailureKind, Problem};
 use crate::event::{BlockOutcome, CheckRole, EventKind, SkipReason, UnitId};
@@ -298,7 +299,7 @@ async fn ladder(
     let cut_off = block.children.iter().rposition(|node| was_entered(run, *node));
     let mut verdict = match cut_off {
         Some(_) => Err(Failure::msg("not looked at yet").to_problem()),
-        None => unit::look_until(run, &block.id, check, once, CheckRole::Ladder).await?,
+        None => look_until(run, &block.id, check, once, CheckRole::Ladder).await?,
     };
     for (place, node) in block.children.iter().enumerate() {
         if verdict.is_ok() {
@@ -318,7 +319,7 @@ async fn ladder(
             halt => return halt,
         }
         if cut_off.is_none_or(|cut_off| place >= cut_off) {
-            verdict = unit::look_until(run, &block.id, check, wait, CheckRole::Ladder).await?;
+            verdict = look_until(run, &block.id, check, wait, CheckRole::Ladder).await?;
         }
     }
     match verdict {

@@ -2,14 +2,11 @@
 //! disk**, run, outcome, verification.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::guard::guarded;
+use super::look::{look, look_until, note_verdict};
 use super::schedule::Branch;
 use super::{Flow, Halt, Run, question};
-use crate::check::Level;
 use crate::context::{Observer, Scope};
 use crate::erased::{ErasedCheck, ErasedStep, Given, Gives, Looked};
 use crate::error::{Failure, FailureKind, Problem, Result};
@@ -19,7 +16,6 @@ use crate::event::{
 use crate::input::with_known;
 use crate::journal::Stage;
 use crate::plan::{Unit, Work};
-use crate::policy::Wait;
 use crate::step::UndoKind;
 
 /// Brings a unit to its end.
@@ -525,120 +521,9 @@ async fn observe(run: &Arc<Run>, index: u32, check: &dyn ErasedCheck, scope: &Ar
     }
 }
 
-/// Looks once, notes the verdict; `Err` with a problem if it is a fail.
-async fn look(
-    run: &Arc<Run>,
-    unit: &Unit,
-    check: &dyn ErasedCheck,
-    scope: &Arc<Scope>,
-    role: CheckRole,
-) -> Result<Result<Option<Given>, Problem>, Halt> {
-    let observer = Observer::new(Arc::clone(scope));
-    let looked =
-        guarded(run, scope, unit.policies.timeout, check.look(&observer, Gives::Evidence)).await;
-    let (record, output) = match looked {
-        Ok(Looked { record, output }) => (record, output),
-        Err(failure) if failure.kind() == FailureKind::Cancelled => {
-            return Err(Halt::Cancelled(None, failure.to_problem()));
-        }
-        Err(failure) => {
-            let problem = failure.to_problem();
-            let why = problem.message.clone();
-            let record = crate::event::VerdictRecord { level: Level::Fail, why, evidence: None };
-            note_verdict(run, &unit.id, check, role, record)?;
-            return Ok(Err(problem));
-        }
-    };
-    let failed = record.level == Level::Fail;
-    let why = record.why.clone();
-    let title = note_verdict(run, &unit.id, check, role, record)?;
-    if failed {
-        let message = if why.is_empty() { title } else { format!("{title}: {why}") };
-        return Ok(Err(Failure::new(FailureKind::Refused, message).to_problem()));
-    }
-    Ok(Ok(output))
-}
-
-/// Writes the verdict down; gives the check's title.
-fn note_verdict(
-    run: &Run,
-    unit: &UnitId,
-    check: &dyn ErasedCheck,
-    role: CheckRole,
-    mut verdict: crate::event::VerdictRecord,
-) -> Result<String, Halt> {
-    let title = with_known(&run.outputs, || check.about().title);
-    let title = crate::secret::scrub(&title).into_owned();
-    if no_secret(verdict.evidence.as_ref(), "evidence").is_err() {
-        verdict.evidence = None;
-    }
-    run.record(EventKind::Checked { unit: unit.clone(), role, title: title.clone(), verdict })?;
-    Ok(title)
-}
-
-/// Looks until the check passes or the time is up; notes the first look, every change of mind and
-/// the last one, so that a long wait does not fill the journal.
-pub(super) async fn look_until(
-    run: &Arc<Run>,
-    id: &UnitId,
-    check: &dyn ErasedCheck,
-    wait: Wait,
-    role: CheckRole,
-) -> Result<Result<Option<Given>, Problem>, Halt> {
-    let scope = run.scope(id, false);
-    let deadline = Instant::now() + wait.at_most;
-    let mut noted: Option<(Level, String)> = None;
-    loop {
-        let observer = Observer::new(Arc::clone(&scope));
-        // One look may take no longer than what is left, but is given a second.
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-        let limit = if wait.at_most.is_zero() { None } else { Some(left) };
-        let looked = guarded(run, &scope, limit, check.look(&observer, Gives::Evidence)).await;
-        scope.stop.reset();
-        let (record, output) = match looked {
-            Ok(Looked { record, output }) => (record, output),
-            Err(failure) if failure.kind() == FailureKind::Cancelled => {
-                return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
-            }
-            Err(failure) => {
-                let why = failure.to_problem().message;
-                (crate::event::VerdictRecord { level: Level::Fail, why, evidence: None }, None)
-            }
-        };
-        let passed = record.level != Level::Fail;
-        let this = (record.level, record.why.clone());
-        let over = Instant::now() + wait.every > deadline;
-        if passed || over || noted.as_ref() != Some(&this) {
-            let why = this.1.clone();
-            noted = Some(this);
-            let title = note_verdict(run, id, check, role, record)?;
-            if passed {
-                return Ok(Ok(output));
-            }
-            if over {
-                let message = if wait.at_most.is_zero() {
-                    format!("{title}: {why}")
-                } else {
-                    let time = humantime::format_duration(wait.at_most);
-                    format!("{title}: not within {time}: {why}")
-                };
-                return Ok(Err(Failure::new(FailureKind::Refused, message).to_problem()));
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait.every) => {}
-            () = run.shared.cancel.cancelled(), if !run.undoing() => {
-                let by = run.shared.cancel.by().unwrap_or("somebody");
-                let failure = Failure::new(FailureKind::Cancelled, format!("cancelled by {by}"));
-                return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
-            }
-        }
-    }
-}
-
 /// What goes into the journal may hold no secret: it would be readable for good, and scrubbed it
 /// could not be read back.
-fn no_secret(json: Option<&Json>, what: &str) -> Result<()> {
+pub(super) fn no_secret(json: Option<&Json>, what: &str) -> Result<()> {
     if json.is_some_and(|json| crate::secret::contains_secret(json.get())) {
         return Err(Failure::msg(format!(
             "its {what} contains a registered secret, which the journal would keep"

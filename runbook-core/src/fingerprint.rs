@@ -1,0 +1,62 @@
+//! Fingerprints: whether a plan is the one that a run was started with.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use crate::plan::{OutlineNode, UnitOutline};
+
+/// 16 hex digits over what makes a unit this unit: its id, kind, code id, arguments, wiring, undo,
+/// checks and question. Not its documentation, retries or time limits.
+pub(crate) fn unit(unit: &UnitOutline, code: &str) -> String {
+    let mut text = String::with_capacity(128);
+    let _ = writeln!(text, "{}\n{:?}\n{code}\n{:?}", unit.id, unit.kind, unit.undo);
+    for (name, value) in &unit.args {
+        let _ = writeln!(text, "{name}={}:{value}", value.len());
+    }
+    for id in &unit.needs {
+        let _ = writeln!(text, "<{id}");
+    }
+    for (mark, checks) in [('r', &unit.requires), ('v', &unit.verify)] {
+        for title in checks {
+            let _ = writeln!(text, "{mark}{title}");
+        }
+    }
+    if let Some(question) = &unit.question {
+        let _ = writeln!(text, "?{question}");
+    }
+    let mut digits = hex(&Sha256::digest(text.as_bytes()));
+    digits.truncate(16);
+    digits
+}
+
+/// Adds units, blocks and locks to the fingerprint of the whole plan.
+pub(crate) fn nodes(list: &[OutlineNode], all: &mut Sha256) {
+    for node in list {
+        match node {
+            OutlineNode::Unit(unit) => {
+                all.update(unit.id.as_str());
+                all.update(&unit.fingerprint);
+            }
+            OutlineNode::Lock { resource } => {
+                all.update(b"lock ");
+                all.update(resource);
+            }
+            OutlineNode::Block(block) => {
+                all.update(format!("{:?} {} {{", block.kind, block.id));
+                nodes(&block.children, all);
+                all.update(b"}");
+            }
+        }
+        all.update(b"\n");
+    }
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
