@@ -105,6 +105,27 @@ impl Rollback<Effect> for Before {
     }
 }
 
+macro_rules! effect_without_record {
+    ($($name:ident: $rollback:ty),*) => {$(
+        struct $name(Effect);
+
+        impl Step for $name {
+            type Output = String;
+            type Rollback = $rollback;
+            fn about(&self) -> About {
+                self.0.about()
+            }
+            async fn satisfied(&self, cx: &Observer) -> Result<Option<String>> {
+                self.0.satisfied(cx).await
+            }
+            async fn run(&self, cx: &Context) -> Result<String> {
+                self.0.run(cx).await
+            }
+        }
+    )*};
+}
+effect_without_record!(HarmlessEffect: Harmless, LastingEffect: Irreversible);
+
 struct Exists(PathBuf);
 
 impl Check for Exists {
@@ -118,7 +139,7 @@ impl Check for Exists {
     }
 }
 
-/// Sixteen units of every kind, in every kind of block.
+/// Nineteen units of every kind, in every kind of block.
 fn plan(world: &Path) -> Plan {
     let effect = |name, knows, input| Effect {
         world: world.into(),
@@ -161,14 +182,21 @@ fn plan(world: &Path) -> Plan {
         });
     });
     b.wait_until(there("k"), Wait::at_most(std::time::Duration::from_secs(5)));
-    b.step(effect("m", false, text("m")).retry(1));
+    let word = b.manual(Manual::new("Ask").ask::<String>("Which word?"));
+    b.step(effect("m", false, word.into_input()).retry(1));
+    b.step(HarmlessEffect(effect("n", true, text("n"))));
+    b.irreversible(LastingEffect(effect("o", true, text("o"))), "it is the last");
     b.finally(|b| {
         b.step(effect("z", true, text("z")));
     });
     b.build().unwrap()
 }
 
-const ALL: [&str; 13] = ["a", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "z"];
+const ALL: [&str; 15] = ["a", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "z"];
+
+/// What stays when a run is rolled back: what has nothing to undo, what can't be undone, and what
+/// is done at the end come what may.
+const STAYS: [&str; 3] = ["n", "o", "z"];
 
 /// What the child does: runs or resumes in `CRASH_DIR`, killed where it is told to be.
 #[test]
@@ -196,6 +224,13 @@ fn child() {
                 let skip = ResumeOptions::forward(options).interrupted(Decision::Skip);
                 engine.resume(&id, &plan, skip).outcome().await
             }
+            Some("answer") => {
+                let word = Answer::Value("word".into());
+                if let Err(error) = engine.answer(&id, &"ask".into(), word, "ann").await {
+                    return Err(error);
+                }
+                engine.resume(&id, &plan, ResumeOptions::forward(options)).outcome().await
+            }
             Some("rollback") => {
                 engine.resume(&id, &plan, ResumeOptions::rollback(options)).outcome().await
             }
@@ -203,6 +238,9 @@ fn child() {
         }
     });
     let said = match outcome {
+        Ok(outcome) if outcome.state.waiting().iter().any(|w| w.unit.as_str() == "ask") => {
+            "asks".into()
+        }
         Ok(outcome) => outcome.status.to_string(),
         Err(error) => format!("error: {error}"),
     };
@@ -254,11 +292,13 @@ fn assert_all_once(dir: &Path, place: &str) {
     }
 }
 
-/// Nothing is left but what `finally` did, once.
+/// Nothing is left but what stays, once.
 fn assert_nothing_left(dir: &Path, place: &str) {
     let found = effects(dir);
-    let only_finally = found.iter().all(|(name, once)| name == "z" && *once == (1, true));
-    assert!(only_finally, "{place}: {found:?}");
+    let stays = |(name, (times, _)): (&String, &(usize, bool))| {
+        STAYS.contains(&name.as_str()) && *times == 1
+    };
+    assert!(found.iter().all(stays), "{place}: {found:?}");
 }
 
 /// The operator gives up: all is undone. What is done at the end come what may is not; cut off in
@@ -270,14 +310,15 @@ fn roll_back(dir: &Path, place: &str) {
         said = spawn(dir, &[("CRASH_RESUME", "skip".into())]).unwrap();
     }
     assert_eq!(said, "rolled back", "{place}");
-    let found = effects(dir);
-    let only_finally = found.iter().all(|(name, (times, _))| name == "z" && *times == 1);
-    assert!(only_finally, "{place}: {found:?}");
+    assert_nothing_left(dir, place);
 }
 
 /// Resumes until the run ends; checks that the end is true.
 fn bring_to_end(dir: &Path, place: &str) -> String {
-    let said = spawn(dir, &[("CRASH_RESUME", "forward".into())]).unwrap();
+    let mut said = spawn(dir, &[("CRASH_RESUME", "forward".into())]).unwrap();
+    if said == "asks" {
+        said = spawn(dir, &[("CRASH_RESUME", "answer".into())]).unwrap();
+    }
     match said.as_str() {
         "succeeded" => assert_all_once(dir, place),
         "rolled back" => assert_nothing_left(dir, place),
@@ -319,30 +360,42 @@ fn on_all_cores(places: impl Iterator<Item = u64> + Send, test: impl Fn(u64) -> 
     });
 }
 
+/// One leg of the run: up to the question, or from its answer on.
+fn leg(dir: &Path, second: bool, at: Option<u64>, more: &[(&str, String)]) -> Option<String> {
+    let mut words = more.to_vec();
+    if second {
+        assert_eq!(spawn(dir, more).unwrap(), "asks");
+        words.push(("CRASH_RESUME", "answer".into()));
+    }
+    words.extend(at.map(|at| ("CRASH_AT", at.to_string())));
+    spawn(dir, &words)
+}
+
 #[test]
 fn killed_at_every_boundary_each_effect_is_there_once_or_undone_or_reported() {
     let suspended = std::sync::atomic::AtomicUsize::new(0);
-    let last = std::sync::atomic::AtomicU64::new(0);
-    on_all_cores(1.., |at| {
-        let (_keep, dir) = world();
-        match spawn(&dir, &[("CRASH_AT", at.to_string())]) {
-            Some(said) => {
-                assert_eq!(said, "succeeded");
-                assert_all_once(&dir, "never killed");
-                return false;
-            }
-            None => {
-                let said = bring_to_end(&dir, &format!("killed at boundary {at}"));
-                if said == "suspended" {
-                    suspended.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    let boundaries = std::sync::atomic::AtomicUsize::new(0);
+    for second in [false, true] {
+        on_all_cores(1.., |at| {
+            let (_keep, dir) = world();
+            let place = format!("killed at boundary {at}, second leg: {second}");
+            match leg(&dir, second, Some(at), &[]) {
+                Some(said) => {
+                    assert_eq!(said, if second { "succeeded" } else { "asks" }, "{place}");
+                    return false;
                 }
-                last.fetch_max(at, std::sync::atomic::Ordering::SeqCst);
+                None => {
+                    if bring_to_end(&dir, &place) == "suspended" {
+                        suspended.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                    boundaries.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
             }
-        }
-        true
-    });
-    let last = last.into_inner();
-    assert!(last > 120, "a run of 16 units has many boundaries: {last}");
+            true
+        });
+    }
+    let boundaries = boundaries.into_inner();
+    assert!(boundaries > 140, "a run of 19 units has many boundaries: {boundaries}");
     assert!(suspended.into_inner() > 0, "some can't tell how far they got");
 }
 
@@ -350,7 +403,8 @@ fn killed_at_every_boundary_each_effect_is_there_once_or_undone_or_reported() {
 fn killed_in_the_middle_of_any_effect_it_is_reported_or_undone() {
     for name in ALL {
         let (_keep, dir) = world();
-        assert_eq!(spawn(&dir, &[("CRASH_IN", name.into())]), None);
+        let second = ["m", "n", "o", "z"].contains(&name);
+        assert_eq!(leg(&dir, second, None, &[("CRASH_IN", name.into())]), None);
         let half = effects(&dir);
         assert_eq!(half[name], (1, false), "the effect of {name} is half there");
         // It is safe to repeat only for those that say so; `m` does, by its retry.
@@ -368,10 +422,10 @@ fn killed_in_the_middle_of_any_effect_it_is_reported_or_undone() {
 
 #[test]
 fn killed_anywhere_on_the_way_back_the_rollback_is_brought_to_its_end() {
-    on_all_cores(100.., |at| {
+    on_all_cores(1.., |at| {
         let (_keep, dir) = world();
-        let fail = ("CRASH_FAIL", "m".to_owned());
-        match spawn(&dir, &[("CRASH_AT", at.to_string()), fail]) {
+        let fail = [("CRASH_FAIL", "m".to_owned())];
+        match leg(&dir, true, Some(at), &fail) {
             Some(said) => {
                 assert_eq!(said, "rolled back");
                 assert_nothing_left(&dir, "never killed");
@@ -398,6 +452,9 @@ fn killed_twice_it_still_ends_well() {
             let place = format!("killed at {first}, then at {second}");
             match spawn(&dir, &again).as_deref() {
                 None => {
+                    bring_to_end(&dir, &place);
+                }
+                Some("asks") => {
                     bring_to_end(&dir, &place);
                 }
                 Some("suspended") => roll_back(&dir, &place),
