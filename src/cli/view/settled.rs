@@ -164,10 +164,13 @@ impl Row<'_> {
             rest.push_str(&style.dim(&time));
         }
         let note = style.text(self.note);
-        let room = columns.saturating_sub(used + 2);
+        let mut room = columns.saturating_sub(used + 2);
         if !note.is_empty() && room >= 8 {
             if self.time.is_none() {
-                rest.push_str("       ".get(..room.saturating_sub(8).min(7)).unwrap_or_default());
+                // The column of the times stays free, as far as there is room.
+                let gap = room.saturating_sub(8).min(7);
+                rest.push_str(&" ".repeat(gap));
+                room -= gap;
             }
             let note = text::cut(&note, room, style.more());
             rest.push_str("  ");
@@ -343,4 +346,41 @@ pub(super) fn path(state: &ViewState, node: &Node, style: Style) -> String {
     }
     titles.reverse();
     titles.join(style.under())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_never_wider_than_the_terminal() {
+        let style = Style::detect(true, &|name| (name == "LANG").then(|| "C.UTF-8".into()));
+        let long =
+            "the site listens on 127.0.0.1:8087 (pid 16646), and has done so for a long time";
+        for columns in [40, 60, 79, 80, 100, 110, 160] {
+            for time in [None, Some("3.1s".to_owned())] {
+                let row = Row {
+                    depth: 1,
+                    mark: Mark::Done,
+                    title: "The port is free, or is the site's own",
+                    time: time.clone(),
+                    note: long,
+                };
+                let line = row.line(&ViewState::default(), columns, style);
+                let width = text::width(&strip(&line));
+                assert!(width <= columns, "{width} of {columns} ({time:?}): {line}");
+            }
+        }
+    }
+
+    /// Without colours.
+    fn strip(line: &str) -> String {
+        let mut plain = String::new();
+        let mut parts = line.split('\u{1b}');
+        plain.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            plain.push_str(part.split_once('m').map_or(part, |(_, text)| text));
+        }
+        plain
+    }
 }

@@ -371,7 +371,10 @@ impl ViewState {
         self.top = start.plan.nodes.iter().filter_map(|n| self.add(n, None, 0)).collect();
         self.finally = start.plan.finally.iter().filter_map(|n| self.add(n, None, 0)).collect();
         self.head = Some(start.clone());
-        self.settled.push(Settled::Head);
+        // A plan is printed as a page, which has a head of its own.
+        if start.mode != Mode::Plan {
+            self.settled.push(Settled::Head);
+        }
     }
 
     fn add(&mut self, outline: &OutlineNode, parent: Option<usize>, depth: usize) -> Option<usize> {
