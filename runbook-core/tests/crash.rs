@@ -226,9 +226,7 @@ fn child() {
             }
             Some("answer") => {
                 let word = Answer::Value("word".into());
-                if let Err(error) = engine.answer(&id, &"ask".into(), word, "ann").await {
-                    return Err(error);
-                }
+                engine.answer(&id, &"ask".into(), word, "ann").await?;
                 engine.resume(&id, &plan, ResumeOptions::forward(options)).outcome().await
             }
             Some("rollback") => {
