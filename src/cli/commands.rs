@@ -122,7 +122,11 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let page = match format {
             "mermaid" => runbook_core::report::mermaid(outline),
             "json" => return io.write_json(&**outline).map(|()| Exit::Succeeded),
-            _ => runbook_core::report::page(outline),
+            _ => {
+                let page = runbook_core::report::page(outline);
+                let run = runbook_core::report::how_to_run(self.catalog.name(), spec);
+                format!("{page}\n## Run it\n\n{run}")
+            }
         };
         io.write(&page).map(|()| Exit::Succeeded)
     }

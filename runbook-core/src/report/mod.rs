@@ -2,7 +2,7 @@
 //!
 //! | of | function | gives |
 //! | --- | --- | --- |
-//! | a runbook | [`page`], [`catalog_page`] | the Markdown page that an operator reads |
+//! | a runbook | [`page`], [`how_to_run`], [`catalog_page`] | the Markdown page that an operator reads |
 //! | a runbook | [`mermaid`] | the flow chart |
 //! | a run | [`Timeline`] | what happened, as a value; can follow a live run |
 //! | a run | [`summary`] | what to know first: what happened, what is left, what to do next |
@@ -29,7 +29,7 @@ pub use self::json::{RunFacts, RunReport, SCHEMA_VERSION, json, run_report};
 pub use self::junit::junit;
 pub use self::markdown::timeline_markdown;
 pub use self::mermaid::mermaid;
-pub use self::page::{catalog_page, page};
+pub use self::page::{catalog_page, how_to_run, page};
 pub use self::summary::{Summary, SummaryLine, summary};
 use self::timeline::block_title;
 pub use self::timeline::{

@@ -85,25 +85,45 @@ pub fn catalog_page<'a>(
         if !book.doc.trim().is_empty() {
             let _ = writeln!(out, "{}", embedded(&book.doc));
         }
-        out.push_str(&fenced("sh", &usage(program, book)));
-        if book.params.is_empty() {
-            continue;
-        }
-        out.push_str("\n| Parameter | Takes | Default | Meaning |\n| --- | --- | --- | --- |\n");
-        for param in &book.params {
-            let default = match (&param.default, param.is_required()) {
-                (Some(default), _) => code_cell(default),
-                (None, true) => "**must be given**".into(),
-                (None, false) => "none".into(),
-            };
-            let _ = writeln!(
-                out,
-                "| {} | {} | {default} | {} |",
-                code_cell(&format!("--{}", param.flag())),
-                markdown(&takes(param)),
-                markdown(&param.doc)
-            );
-        }
+        out.push_str(&how_to_run(program, book));
+    }
+    out
+}
+
+/// How a runbook is run: its command line, and a table of its parameters. The end of a runbook's
+/// page, where its [`page`] is not about one set of parameters.
+///
+/// ```
+/// use runbook_core::{BookSpec, report};
+///
+/// let wave = BookSpec {
+///     name: "wave".into(),
+///     title: "Wave".into(),
+///     doc: String::new(),
+///     params: vec![],
+/// };
+/// assert_eq!(report::how_to_run("greetings", &wave), "```sh\ngreetings run wave\n```\n");
+/// ```
+#[must_use]
+pub fn how_to_run(program: &str, book: &BookSpec) -> String {
+    let mut out = fenced("sh", &usage(program, book));
+    if book.params.is_empty() {
+        return out;
+    }
+    out.push_str("\n| Parameter | Takes | Default | Meaning |\n| --- | --- | --- | --- |\n");
+    for param in &book.params {
+        let default = match (&param.default, param.is_required()) {
+            (Some(default), _) => code_cell(default),
+            (None, true) => "**must be given**".into(),
+            (None, false) => "none".into(),
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {default} | {} |",
+            code_cell(&format!("--{}", param.flag())),
+            markdown(&takes(param)),
+            markdown(&param.doc)
+        );
     }
     out
 }
