@@ -775,3 +775,22 @@ async fn an_observation_that_cant_look_is_noted_and_the_run_goes_on() {
     assert!(events.contains(&"checked blind Observation fail".into()));
     assert_eq!(world.get("glasses").unwrap(), "on");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn branches_that_lock_the_same_resource_share_the_lock() {
+    let world = World::default();
+    let engine = engine();
+    let mut b = Runbook::new("shared");
+    b.parallel("both", |b| {
+        for name in ["left", "right"] {
+            b.group(name, |b| {
+                b.lock(Lock::on("site:shop").lease(ms(30)));
+                b.step(world.put(name, "1"));
+            });
+        }
+    });
+    let (outcome, events) = run(&engine, b, RunOptions::new()).await;
+    assert_eq!(outcome.status, Status::Succeeded, "{events:#?}");
+    assert!(!events.contains(&"LockLost".into()));
+    assert!(engine.store().locks().list().await.unwrap().is_empty());
+}

@@ -94,7 +94,10 @@ pub(super) async fn take(run: &Arc<Run>, lock: &Lock) -> Flow {
     }
     run.record(EventKind::LockAcquired { resource: lock.resource.clone() })?;
     let renewal = tokio::spawn(renew(Arc::downgrade(run), lock.clone())).abort_handle();
-    run.locks.with(|held| held.insert(lock.resource.clone(), renewal));
+    // Two branches may have come here at once, each with a right to it: one renewal is enough.
+    if let Some(other) = run.locks.with(|held| held.insert(lock.resource.clone(), renewal)) {
+        other.abort();
+    }
     Ok(())
 }
 
