@@ -794,3 +794,28 @@ async fn branches_that_lock_the_same_resource_share_the_lock() {
     assert!(!events.contains(&"LockLost".into()));
     assert!(engine.store().locks().list().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_asked_for_again() {
+    let world = World::default();
+    let engine = engine();
+    let mut b = Runbook::new("ask");
+    let number = b.manual(Manual::new("Open a ticket").ask::<u16>("Which number?"));
+    b.step(world.put("ticket", number.map(u16::to_string)));
+    let plan = b.build().unwrap();
+    let (outcome, _) = watch(engine.run(&plan, RunOptions::new().unattended())).await;
+    let unit = UnitId::from("open-a-ticket");
+    for wrong in [Answer::Yes, Answer::Value("many".into())] {
+        engine.answer(&outcome.run, &unit, wrong, "ann").await.unwrap();
+        let on = ResumeOptions::forward(RunOptions::new().unattended());
+        let (again, _) = watch(engine.resume(&outcome.run, &plan, on)).await;
+        assert_eq!(again.status, Status::Suspended);
+        let question = &again.state.waiting()[0].question.text;
+        assert!(question.contains("expected a whole number from 0 to 65535"), "{question}");
+    }
+    engine.answer(&outcome.run, &unit, Answer::Value("42".into()), "ann").await.unwrap();
+    let on = ResumeOptions::forward(RunOptions::new().unattended());
+    let (outcome, _) = watch(engine.resume(&outcome.run, &plan, on)).await;
+    assert_eq!(outcome.status, Status::Succeeded);
+    assert_eq!(world.get("ticket").unwrap(), "42");
+}

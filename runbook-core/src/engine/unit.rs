@@ -8,7 +8,7 @@ use super::look::{look, look_until, note_verdict};
 use super::schedule::Branch;
 use super::{Flow, Halt, Run, question};
 use crate::context::{Observer, Scope};
-use crate::erased::{ErasedCheck, ErasedStep, Given, Gives, Looked};
+use crate::erased::{ErasedCheck, ErasedManual, ErasedStep, Given, Gives, Looked};
 use crate::error::{Failure, FailureKind, Problem, Result};
 use crate::event::{
     Answer, CheckRole, Decision, EventKind, Json, Question, QuestionKind, SkipReason, UnitId,
@@ -62,36 +62,8 @@ pub(super) async fn live(run: &Arc<Run>, branch: &Arc<Branch>, index: u32) -> Fl
                 Err(problem) => fail(run, unit, problem),
             }
         }
-        Work::Manual { manual, question } => {
-            let mut question = question.clone();
-            loop {
-                match question::ask(run, branch, unit, question.clone()).await? {
-                    Answer::No => {
-                        let failure = Failure::new(FailureKind::Refused, "the operator said no");
-                        break fail(run, unit, failure.to_problem());
-                    }
-                    Answer::Yes => break finish(run, index, manual.read("").ok()),
-                    Answer::Value(text) => match manual.read(&text) {
-                        Ok(output) => break finish(run, index, Some(output)),
-                        Err(accepts) => {
-                            // An answer given to the suspended run may be one that is not taken.
-                            question.text =
-                                format!("{} ({text:?}: expected {accepts})", question.text);
-                            match question::ask_now(run, branch, unit, question.clone()).await? {
-                                Answer::Value(text) if manual.read(&text).is_ok() => {
-                                    break finish(run, index, manual.read(&text).ok());
-                                }
-                                Answer::No => {
-                                    let no =
-                                        Failure::new(FailureKind::Refused, "the operator said no");
-                                    break fail(run, unit, no.to_problem());
-                                }
-                                _ => {}
-                            }
-                        }
-                    },
-                }
-            }
+        Work::Manual { manual: kind, question } => {
+            manual(run, branch, index, &**kind, question).await
         }
     };
     if flow.is_ok() {
@@ -118,6 +90,38 @@ fn resolve(run: &Run, unit: &Unit) -> Flow {
         args: about.args.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
     })?;
     Ok(())
+}
+
+/// Asks until the answer is one that the step takes.
+async fn manual(
+    run: &Run,
+    branch: &Branch,
+    index: u32,
+    manual: &dyn ErasedManual,
+    question: &Question,
+) -> Flow {
+    let unit = run.unit(index);
+    let mut answer = question::ask(run, branch, unit, question.clone()).await?;
+    loop {
+        let text = match &answer {
+            Answer::No => {
+                let failure = Failure::new(FailureKind::Refused, "the operator said no");
+                return fail(run, unit, failure.to_problem());
+            }
+            Answer::Yes => "",
+            Answer::Value(text) => text,
+        };
+        match manual.read(text) {
+            Ok(output) => return finish(run, index, Some(output)),
+            // An answer given to a suspended run may be one that is not taken.
+            Err(accepts) => {
+                let text = crate::secret::scrub(text);
+                let again = format!("{} ({text:?}: expected {accepts})", question.text);
+                let again = Question { text: again, ..question.clone() };
+                answer = question::ask_now(run, branch, unit, again).await?;
+            }
+        }
+    }
 }
 
 /// What earlier processes left of the unit, and what the operator decided about it.
