@@ -1,0 +1,1 @@
+//! Git as typed steps and checks of runbooks.

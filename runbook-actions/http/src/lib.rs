@@ -1,0 +1,1 @@
+//! HTTP requests as typed steps and checks of runbooks.

@@ -1,0 +1,1 @@
+//! Mail (SMTP) as typed steps and checks of runbooks.

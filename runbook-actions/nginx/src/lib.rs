@@ -1,0 +1,1 @@
+//! Nginx as typed steps and checks of runbooks.

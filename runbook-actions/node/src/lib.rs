@@ -1,0 +1,1 @@
+//! npm and Prisma as typed steps and checks of runbooks.

@@ -1,0 +1,1 @@
+//! PM2 as typed steps and checks of runbooks.

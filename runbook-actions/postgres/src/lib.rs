@@ -1,0 +1,1 @@
+//! PostgreSQL as typed steps and checks of runbooks.

@@ -1,0 +1,1 @@
+//! Redis and BullMQ as typed steps and checks of runbooks.

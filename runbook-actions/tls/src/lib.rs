@@ -1,0 +1,1 @@
+//! TLS over the streams that targets open, for the action crates.

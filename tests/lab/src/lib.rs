@@ -1,0 +1,1 @@
+//! Real servers, started by the tests in temporary folders on free loopback ports.
