@@ -102,6 +102,7 @@
 //! | `cli` | yes | the operator's command line |
 //! | `local` | yes | [`targets`]: this machine, and decorators for any target |
 //! | `report` | with `cli` | `report`: pages, timelines, JUnit, graphs |
+//! | `harness` | no | `harness`: a catalog as a test program, for dev-dependencies |
 //! | `testing` | no | `testing`: fakes and fault injection, for dev-dependencies |
 
 pub use runbook_core::*;
@@ -109,6 +110,8 @@ pub use runbook_macros::*;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "harness")]
+pub mod harness;
 
 /// Where commands run.
 #[cfg(feature = "local")]
