@@ -6,6 +6,8 @@
 
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod sudo;
 mod within;
 

@@ -1,0 +1,4 @@
+//! A host over SSH.
+
+mod key;
+mod known_hosts;
