@@ -1,4 +1,5 @@
 //! A host over SSH.
 
+mod config;
 mod key;
 mod known_hosts;
