@@ -203,8 +203,11 @@ impl Answer {
         };
         if !status.success() {
             let said = String::from_utf8_lossy(&err);
-            return Err(Failure::msg(format!("`ssh -G` said: {}", said.trim().replace('\n', "; ")))
-                .next("correct the ssh configuration, or give host, user and port explicitly"));
+            return Err(Failure::msg(format!(
+                "`ssh -G` said: {}",
+                said.trim().replace('\n', "; ")
+            ))
+            .next("correct the ssh configuration, or give host, user and port explicitly"));
         }
         let mut values: HashMap<String, Vec<String>> = HashMap::new();
         for line in String::from_utf8_lossy(&out).lines() {

@@ -154,7 +154,8 @@ async fn a_host_is_resolved_as_ssh_resolves_it() {
         for (chosen, keyword) in chosen {
             assert!(chosen.is_none() || chosen == get(keyword), "{name}: {chosen:?}");
         }
-        let known: Vec<_> = ours.user_known_hosts.iter().map(|path| path.to_str().unwrap()).collect();
+        let known: Vec<_> =
+            ours.user_known_hosts.iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(Some(known.join(" ").as_str()), get("userknownhostsfile"), "{name}");
         assert_eq!(ours.identity_files.len(), real["identityfile"].len(), "{name}");
     }
