@@ -14,6 +14,6 @@ mod within;
 #[cfg(feature = "local")]
 pub use crate::local::Local;
 #[cfg(feature = "ssh")]
-pub use crate::ssh::HostKeys;
+pub use crate::ssh::{Auth, HostKeys};
 pub use crate::sudo::Sudo;
 pub use crate::within::{InDir, WithEnv};

@@ -51,21 +51,12 @@ const MACS: &[&str] = &[
 /// # Errors
 /// Nothing of what the configuration chose can be had.
 pub(super) fn prefer(session: &Session, resolved: &Resolved, known: &[&str]) -> Result<()> {
-    let chosen = |list: &Option<String>| list.clone();
-    set(
-        session,
-        "HostKeyAlgorithms",
-        &[MethodType::HostKey],
-        HOST_KEYS,
-        { chosen(&resolved.host_key_algorithms) },
-        known,
-    )?;
-    let (cs, sc) = (MethodType::CryptCs, MethodType::CryptSc);
-    set(session, "Ciphers", &[cs, sc], CIPHERS, chosen(&resolved.ciphers), &[])?;
-    let (cs, sc) = (MethodType::MacCs, MethodType::MacSc);
-    set(session, "MACs", &[cs, sc], MACS, chosen(&resolved.macs), &[])?;
-    let kex = chosen(&resolved.kex_algorithms);
-    set(session, "KexAlgorithms", &[MethodType::Kex], KEX, kex, &[])
+    use MethodType::{CryptCs, CryptSc, HostKey, Kex, MacCs, MacSc};
+    let Resolved { host_key_algorithms, ciphers, macs, kex_algorithms, .. } = resolved;
+    set(session, "HostKeyAlgorithms", &[HostKey], HOST_KEYS, host_key_algorithms, known)?;
+    set(session, "Ciphers", &[CryptCs, CryptSc], CIPHERS, ciphers, &[])?;
+    set(session, "MACs", &[MacCs, MacSc], MACS, macs, &[])?;
+    set(session, "KexAlgorithms", &[Kex], KEX, kex_algorithms, &[])
 }
 
 fn set(
@@ -73,7 +64,7 @@ fn set(
     option: &str,
     methods: &[MethodType],
     usual: &[&str],
-    chosen: Option<String>,
+    chosen: &Option<String>,
     first: &[&str],
 ) -> Result<()> {
     for method in methods {
@@ -82,7 +73,7 @@ fn set(
             .map_err(|error| Failure::msg(format!("asking libssh2 for its `{option}`: {error}")))?;
         let list = order(usual, chosen.as_deref(), &supported, first);
         if list.is_empty() {
-            let chosen = chosen.unwrap_or_default();
+            let chosen = chosen.as_deref().unwrap_or_default();
             return Err(Failure::new(
                 FailureKind::Refused,
                 format!(
