@@ -1,7 +1,11 @@
 //! One sign-in: every identity in turn, and the account of it if none was taken.
 
 use std::fmt::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use runbook_core::{Failure, FailureKind, Result, Secret};
 use ssh2::{Agent, ErrorCode, KeyboardInteractivePrompt, Session};
@@ -13,6 +17,8 @@ use crate::ssh::key::PublicKey;
 
 /// As `NumberOfPasswordPrompts` of ssh.
 const PROMPTS: usize = 3;
+/// An agent lists its keys at once, or is stuck.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
 // Of libssh2's errors, those that tell one end of an attempt from another.
 const SEND: ErrorCode = ErrorCode::Session(-7);
@@ -179,7 +185,8 @@ impl<'a> Attempt<'a> {
                 };
                 why = "it is encrypted, and none of the passphrases opens it (or it is damaged)";
                 result = self.try_key(candidate, text, Some(&passphrase));
-                if result.is_ok() {
+                // Also if the answer came too late for this connection.
+                if !result.as_ref().is_err_and(cannot_sign) {
                     opened.insert(candidate.name.clone(), passphrase);
                 }
             }
@@ -244,6 +251,11 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let socket = self.resolved.agent.as_ref()?;
+        // libssh2 would wait for it forever.
+        if let Err(why) = answers(socket) {
+            self.account.push((format!("the agent at {}", socket.display()), why));
+            return None;
+        }
         let connected = self.session.agent().and_then(|mut agent| {
             agent.set_identity_path(socket)?;
             agent.connect()?;
@@ -333,6 +345,24 @@ impl<'a> Attempt<'a> {
             failure.next("look at the server's log (`journalctl -u ssh`)")
         }
     }
+}
+
+/// Whether the agent says anything when it is asked for its keys.
+fn answers(socket: &Path) -> Result<(), String> {
+    const LIST_KEYS: [u8; 5] = [0, 0, 0, 1, 11];
+    let ask = || {
+        let mut agent = UnixStream::connect(socket)?;
+        agent.set_read_timeout(Some(AGENT_PATIENCE))?;
+        agent.set_write_timeout(Some(AGENT_PATIENCE))?;
+        agent.write_all(&LIST_KEYS)?;
+        agent.read_exact(&mut [0; 5])
+    };
+    ask().map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("it does not answer within {} s", AGENT_PATIENCE.as_secs())
+        }
+        _ => format!("it does not answer: {error}"),
+    })
 }
 
 struct Held {

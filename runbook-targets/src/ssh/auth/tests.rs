@@ -365,6 +365,17 @@ fn an_agent_that_is_gone_does_not_stop_the_other_keys() {
 }
 
 #[test]
+fn an_agent_that_is_stuck_does_not_stop_the_other_keys() {
+    let mut bench = Bench::new();
+    let socket = bench.dir.path().join("stuck");
+    let _agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    bench.resolved.agent = Some(socket);
+    bench.enter(Auth::new().key_file(bench.sshd.client_key())).unwrap();
+    let failure = bench.refusal(Auth::new()).to_string();
+    assert!(failure.contains("stuck: it does not answer within 5 s"), "{failure}");
+}
+
+#[test]
 fn the_key_of_another_host_is_not_signed_for() {
     let bench = Bench::new();
     fs::write(&bench.resolved.user_known_hosts[0], "").unwrap();
