@@ -10,6 +10,7 @@ mod identity;
 mod key;
 mod known_hosts;
 mod login;
+mod offer;
 mod trust;
 
 pub use self::auth::Auth;

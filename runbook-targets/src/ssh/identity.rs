@@ -6,6 +6,7 @@ use super::algorithms;
 use super::auth::Auth;
 use super::config::Resolved;
 use super::login::Login;
+use super::offer::Offer;
 use super::trust::{HostKeys, Trust};
 
 /// Whom we expect on a host, and who we are there.
@@ -20,6 +21,11 @@ impl Identity {
     pub(crate) fn new(resolved: Resolved, host_keys: HostKeys, auth: Auth) -> Self {
         let trust = Trust::new(&resolved, host_keys);
         Self { resolved, trust, auth }
+    }
+
+    /// Why a handshake with a server that makes this offer fails; `None` if it is not for that.
+    pub(crate) fn disagreement(&self, offer: &Offer) -> Option<Failure> {
+        algorithms::disagreement(&self.resolved, offer)
     }
 }
 
