@@ -6,10 +6,14 @@
 
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod sudo;
 mod within;
 
 #[cfg(feature = "local")]
 pub use crate::local::Local;
+#[cfg(feature = "ssh")]
+pub use crate::ssh::{Auth, HostKeys};
 pub use crate::sudo::Sudo;
 pub use crate::within::{InDir, WithEnv};
