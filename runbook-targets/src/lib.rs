@@ -6,6 +6,12 @@
 
 #[cfg(feature = "local")]
 mod local;
+#[cfg(feature = "ssh")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the target is assembled on top of it"))]
+mod remote;
+#[cfg(feature = "ssh")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the target is assembled on top of it"))]
+mod ssh;
 mod sudo;
 mod within;
 
