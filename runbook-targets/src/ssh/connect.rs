@@ -198,7 +198,9 @@ fn log_in(socket: Arc<OwnedFd>, login: &dyn Login, limit: Duration) -> Result<ss
     }
     session.set_tcp_stream(socket);
     session.set_blocking(true);
-    session.set_timeout(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
+    // For each wait; the deadline for all of it comes before.
+    let patience = limit + Duration::from_secs(1);
+    session.set_timeout(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     login.prepare(&mut session)?;
     session.handshake().map_err(|error| {
         refused("the handshake", &error).next(

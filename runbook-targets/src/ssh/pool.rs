@@ -167,7 +167,8 @@ impl Connections {
 impl Drop for Connections {
     fn drop(&mut self) {
         for line in &mut *self.0.lines() {
-            line.members.clear();
+            // A channel that the server has yet to close still holds on to its connection.
+            line.members.drain(..).for_each(|member| member.connection.stop());
             line.waiting.clear();
         }
     }

@@ -120,13 +120,14 @@ impl Driver {
                 return Ok(progress);
             }
         }
+        // First, so that nothing is started on a connection that is known to be lost.
+        self.hear_spare()?;
         for part in [Part::Starting, Part::Opening] {
             progress |= self.part(part)?;
             if self.half_sent.is_some() {
                 return Ok(progress);
             }
         }
-        self.hear_spare()?;
         let count = self.tasks.len();
         let first = self.first;
         for offset in 0..count {
