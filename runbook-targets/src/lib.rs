@@ -7,6 +7,8 @@
 #[cfg(feature = "local")]
 mod local;
 #[cfg(feature = "ssh")]
+mod remote;
+#[cfg(feature = "ssh")]
 mod ssh;
 mod sudo;
 mod within;

@@ -1,0 +1,3 @@
+//! What SSH and containers share.
+
+pub(crate) mod channel;
