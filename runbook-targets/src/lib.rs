@@ -6,6 +6,11 @@
 
 #[cfg(feature = "local")]
 mod local;
+#[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
+mod refused;
+#[cfg(any(feature = "ssh", feature = "container"))]
+#[allow(dead_code)]
+mod remote;
 mod sudo;
 mod within;
 
