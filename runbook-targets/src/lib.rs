@@ -6,7 +6,10 @@
 
 #[cfg(feature = "local")]
 mod local;
-#[cfg(feature = "ssh")]
+#[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
+mod refused;
+#[cfg(any(feature = "ssh", feature = "container"))]
+#[allow(dead_code)]
 mod remote;
 #[cfg(feature = "ssh")]
 mod ssh;
