@@ -2,14 +2,27 @@
 //!
 //! `Local` (feature `local`, on by default) is this machine. The others wrap any target and change
 //! how it is used: [`Sudo`] (as another user), [`InDir`] (in a folder), [`WithEnv`] (with an
-//! environment).
+//! environment), [`RateLimit`] (no more often than so), [`Dry`] (looked at but never changed),
+//! [`Latency`] (farther away) and [`Faulty`] (failing on purpose, for tests). They can be put around
+//! each other in any order.
 
+mod around;
+mod dry;
+mod faulty;
+mod latency;
 #[cfg(feature = "local")]
 mod local;
+mod operation;
+mod rate_limit;
 mod sudo;
 mod within;
 
+pub use crate::dry::Dry;
+pub use crate::faulty::{Faulty, When};
+pub use crate::latency::Latency;
 #[cfg(feature = "local")]
 pub use crate::local::Local;
+pub use crate::operation::Operation;
+pub use crate::rate_limit::RateLimit;
 pub use crate::sudo::Sudo;
 pub use crate::within::{InDir, WithEnv};

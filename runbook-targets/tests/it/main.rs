@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod decorators;
 mod ending;
 mod files;
 mod sockets;
