@@ -10,12 +10,14 @@
 //! ```
 
 mod agent;
+mod docker;
 mod process;
 mod proxy;
 mod sshd;
 mod wait;
 
 pub use crate::agent::{Agent, KeyKind, keygen};
+pub use crate::docker::{Container, Docker};
 pub use crate::process::{Child, descendants, is_alive, kill_tree, with_environment};
 pub use crate::proxy::Proxy;
 pub use crate::sshd::{Sshd, SshdBuilder};
