@@ -1,6 +1,9 @@
 //! Real processes, real files, real sockets.
 #![cfg(target_os = "linux")]
 
+// The macros speak of the facade.
+extern crate runbook_core as runbook;
+
 mod arguments;
 mod commands;
 mod decorators;
