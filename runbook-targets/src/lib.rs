@@ -14,6 +14,11 @@ mod latency;
 mod local;
 mod operation;
 mod rate_limit;
+#[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
+mod refused;
+#[cfg(any(feature = "ssh", feature = "container"))]
+#[allow(dead_code)]
+mod remote;
 mod sudo;
 mod within;
 
