@@ -219,24 +219,19 @@ impl Docker {
 
     fn import_bash(&self, name: &str) {
         let tree = tree();
-        let packages = ["coreutils", "findutils", "grep", "sed", "dash", "bash", "procps"];
+        let packages =
+            ["coreutils", "findutils", "grep", "sed", "dash", "bash", "procps", "perl-base"];
         let files = said(Command::new("dpkg").arg("-L").args(packages));
-        let programs = files.lines().map(Path::new).filter(|file| {
-            file.parent().is_some_and(|folder| folder.ends_with("bin")) && file.is_file()
-        });
-        let mut copy = Command::new("cp");
-        copy.args(["-L", "-u"]);
-        let programs: Vec<_> = programs.collect();
-        let libraries = Command::new("ldd").args(&programs).output().expect("ldd runs").stdout;
-        let libraries = String::from_utf8_lossy(&libraries).into_owned();
-        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-            let to = tree.path().join(library.trim_end_matches(':').trim_start_matches('/'));
-            if !library.ends_with(':') && !to.exists() {
-                fs::create_dir_all(to.parent().expect("it has a folder")).expect("a folder");
-                fs::copy(library, &to).expect("a library");
-            }
+        let files: Vec<_> = files.lines().map(Path::new).filter(|file| file.is_file()).collect();
+        let is_program = |file: &&&Path| file.parent().is_some_and(|dir| dir.ends_with("bin"));
+        // Of a package that is large as a whole, a part.
+        let more = [Path::new("/usr/bin/setsid")];
+        let programs: Vec<_> = files.iter().filter(is_program).chain(&more).collect();
+        said(Command::new("cp").arg("-L").args(&programs).arg(tree.path().join("bin")));
+        let modules = files.iter().filter(|file| file.to_string_lossy().contains("/perl-base/"));
+        for file in modules.map(|module| module.to_path_buf()).chain(libraries(&programs)) {
+            copy_into(tree.path(), &file);
         }
-        said(copy.args(&programs).arg(tree.path().join("bin")));
         self.import(tree.path(), name);
     }
 }
@@ -293,6 +288,23 @@ impl Container {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Copies a program of this machine into its `/bin`, with the libraries that it needs.
+    ///
+    /// # Panics
+    /// There is no such program here.
+    #[track_caller]
+    pub fn add(&self, program: &str) {
+        let path = said(Command::new("sh").args(["-c", "command -v \"$0\"", program]));
+        let tree = tempfile::tempdir().expect("a folder");
+        fs::create_dir(tree.path().join("bin")).expect("a folder");
+        fs::copy(&path, tree.path().join("bin").join(program)).expect("the program");
+        for library in libraries(&[path]) {
+            copy_into(tree.path(), &library);
+        }
+        let (from, to) = (format!("{}/.", tree.path().display()), format!("{}:/", self.id));
+        self.docker.docker(&["cp", &from, &to]);
+    }
 }
 
 impl Drop for Container {
@@ -341,6 +353,25 @@ fn tree() -> TempDir {
     fs::write(at("etc/passwd"), users).expect("its users");
     fs::write(at("etc/group"), "root:x:0:\napp:x:1000:\nnogroup:x:65534:\n").expect("its groups");
     tree
+}
+
+/// The libraries that programs need.
+fn libraries(programs: &[impl AsRef<std::ffi::OsStr>]) -> Vec<PathBuf> {
+    // It fails for those that need none, which is fine.
+    let listed = Command::new("ldd").args(programs).output().expect("ldd runs").stdout;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    let files = listed.lines().filter(|line| !line.ends_with(':'));
+    let files = files.flat_map(str::split_whitespace).filter(|word| word.starts_with('/'));
+    files.map(PathBuf::from).collect()
+}
+
+/// Copies a file to the same place below `tree`.
+fn copy_into(tree: &Path, file: &Path) {
+    let to = tree.join(file.strip_prefix("/").expect("it is absolute"));
+    if !to.exists() {
+        fs::create_dir_all(to.parent().expect("it has a folder")).expect("a folder");
+        fs::copy(file, &to).expect("a file");
+    }
 }
 
 /// What a program says that must not fail.
