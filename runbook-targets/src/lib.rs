@@ -1,12 +1,14 @@
 //! Where the commands of a runbook run.
 //!
-//! `Local` (feature `local`, on by default) is this machine. The others wrap any target and change
-//! how it is used: [`Sudo`] (as another user), [`InDir`] (in a folder), [`WithEnv`] (with an
+//! `Local` (feature `local`, on by default) is this machine, `Container` (feature `container`) a
+//! running container of any host. The others wrap any target and change how it is used: [`Sudo`] (as another user), [`InDir`] (in a folder), [`WithEnv`] (with an
 //! environment), [`RateLimit`] (no more often than so), [`Dry`] (looked at but never changed),
 //! [`Latency`] (farther away) and [`Faulty`] (failing on purpose, for tests). They can be put around
 //! each other in any order.
 
 mod around;
+#[cfg(feature = "container")]
+mod container;
 mod dry;
 mod faulty;
 mod latency;
@@ -22,6 +24,8 @@ mod remote;
 mod sudo;
 mod within;
 
+#[cfg(feature = "container")]
+pub use crate::container::{Compose, Container};
 pub use crate::dry::Dry;
 pub use crate::faulty::{Faulty, When};
 pub use crate::latency::Latency;

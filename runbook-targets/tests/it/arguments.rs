@@ -36,6 +36,17 @@ fn bytes_survive_sudo() {
     bytes_survive(&host, "/tmp", 16);
 }
 
+#[cfg(feature = "container")]
+#[test]
+fn bytes_survive_the_way_into_a_container() {
+    for image in [lab::Docker::busybox, lab::Docker::bash] {
+        let Some(place) = crate::container::Place::start(image, &[]) else { return };
+        bytes_survive(&place.container(), "/tmp", 24);
+        let user = Host::new(place.named().user("app"));
+        bytes_survive(&user, "/tmp", 8);
+    }
+}
+
 /// All that has to survive on the way to `host`; `folder` is one there that may be written to.
 pub(crate) fn bytes_survive(host: &Host, folder: impl AsRef<Path>, cases: u32) {
     let runtime = Runtime::new().unwrap();
@@ -52,7 +63,8 @@ fn check<T: Debug>(
     strategy: impl Strategy<Value = T>,
     test: impl Fn(T) -> TestCaseResult,
 ) {
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    let mut runner = TestRunner::new(config);
     if let Err(failed) = runner.run(&strategy, test) {
         panic!("{failed}");
     }
@@ -78,11 +90,12 @@ fn name() -> impl Strategy<Value = OsString> {
 
 async fn arguments(host: &Host, args: Vec<OsString>) -> TestCaseResult {
     // The kernel's own copy of the arguments; `sh` neither reads nor changes those after `-c`.
-    let script = "cat /proc/$$/cmdline";
+    // (A shell may become the last program that it is to run, so `cat` is not the last one.)
+    let script = "cat /proc/$$/cmdline; :";
     let built = Command::new("sh").args(["-c", script, "sh"]).args(&args);
     for command in [built, cmd!("sh -c {script} sh {args...}")] {
         let output = context().on(host).run(&command).await.unwrap();
-        let mut expected = b"sh\0-c\0cat /proc/$$/cmdline\0sh\0".to_vec();
+        let mut expected = b"sh\0-c\0cat /proc/$$/cmdline; :\0sh\0".to_vec();
         for arg in &args {
             expected.extend_from_slice(arg.to_arg().as_encoded_bytes());
             expected.push(0);

@@ -6,6 +6,8 @@ extern crate runbook_core as runbook;
 
 mod arguments;
 mod commands;
+#[cfg(feature = "container")]
+mod container;
 mod decorators;
 mod ending;
 mod files;
