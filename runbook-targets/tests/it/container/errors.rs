@@ -72,10 +72,10 @@ async fn an_image_without_a_shell_is_said_to_be_so() {
     let place = place!(busybox);
     place.docker.docker(&["exec", place.container.id(), "rm", "/bin/sh"]);
     let failure = failure(place.named()).await;
-    assert_snapshot!(text(&failure, &place), @r"
+    assert_snapshot!(text(&failure, &place), @r#"
     `sh -c true` on shop@local: starting a shell in the container `shop` on local: exec: "sh": executable file not found in $PATH: unknown
       next: its image has no `sh`, so nothing can be done in it: use an image that has one, or work in a container beside it that shares its volumes and network
-    ");
+    "#);
 }
 
 #[tokio::test]
