@@ -38,6 +38,22 @@ pub(super) struct Whom {
     pub(super) mark: String,
     /// The process id of that shell, once it is known.
     pub(super) pid: String,
+    /// It is a bash, which does not always say that it refused a program.
+    pub(super) bash: bool,
+}
+
+impl Whom {
+    pub(super) fn new(command: &str, mark: String) -> Self {
+        Self { command: command.to_owned(), mark, pid: String::new(), bash: false }
+    }
+
+    /// Takes up what the shell said of itself.
+    pub(super) fn greeted(&mut self, remarks: &[String]) {
+        for said in remarks.iter().filter_map(|said| said.strip_prefix('+')) {
+            said.split(' ').next().unwrap_or_default().clone_into(&mut self.pid);
+            self.bash = said.ends_with(" bash");
+        }
+    }
 }
 
 /// Who waits for which answer; nobody can any more once the lifeline is gone.
@@ -113,7 +129,7 @@ impl Lifeline {
     /// Ends the tree of a command, and its shell too if `shell`.
     pub(super) async fn kill(&self, whom: &Whom, shell: bool, grace: Duration) -> Result<()> {
         let what = if shell { 'K' } else { 'k' };
-        let Whom { mark, pid, command } = whom;
+        let Whom { mark, pid, command, .. } = whom;
         let arguments = format!("{} {} {} {pid}", quote(mark), quote(command), tenths(grace));
         self.ask(what, &arguments).await.map(drop)
     }

@@ -115,19 +115,28 @@ impl<C: Channels> Pooled<C> {
         let Some(code) = code else {
             return Err(self.lost(&format!("its shell said `{said}`")).await);
         };
-        let remarks = self.out.as_ref().map(|side| side.remarks()).unwrap_or_default();
+        let mut remarks = self.out.as_ref().map(|side| side.remarks()).unwrap_or_default();
         let tail = self.err.as_ref().map(|side| side.tail()).unwrap_or_default();
-        self.release(words.next().unwrap_or_default(), &remarks);
-        if let Some(why) = remarks.iter().find_map(|remark| remark.strip_prefix('!'))
-            && let Some(asked) = self.asked.take()
-        {
-            return Err(missing::why(&self.inner, &asked, why, &tail).await);
+        if let Some(rest) = &mut self.rest {
+            // Only its first command is told the greeting.
+            rest.about.whom.greeted(&remarks);
+            if rest.about.whom.bash {
+                remarks.push("+ bash".to_owned());
+            }
         }
-        Ok(exit(code))
+        self.release(words.next().unwrap_or_default());
+        let exit = exit(code);
+        if matches!(exit, Exit::Code(126 | 127))
+            && let Some(asked) = self.asked.take()
+            && let Some(why) = missing::why(&self.inner, &asked, exit, &remarks, &tail).await
+        {
+            return Err(why);
+        }
+        Ok(exit)
     }
 
     /// Gives the shell to the next command, if it is as it was.
-    fn release(&mut self, lingers: &str, remarks: &[String]) {
+    fn release(&mut self, lingers: &str) {
         let (Some(out), Some(err)) = (&self.out, &self.err) else { return };
         if lingers == "1" {
             // What the command left behind is heard on, as long as somebody listens.
@@ -136,10 +145,7 @@ impl<C: Channels> Pooled<C> {
             return;
         }
         let sources = out.take_source().zip(err.take_source());
-        let Some(Rest { stdin, mut about, .. }) = self.rest.take() else { return };
-        if let Some(pid) = remarks.iter().find_map(|remark| remark.strip_prefix('+')) {
-            pid.clone_into(&mut about.whom.pid);
-        }
+        let Some(Rest { stdin, about, .. }) = self.rest.take() else { return };
         if let Some((stdout, stderr)) = sources
             && lingers == "0"
             && !self.killed
@@ -223,11 +229,8 @@ impl<C: Channels> Process for Pooled<C> {
         self.killed = true;
         let mut whom = rest.about.whom.clone();
         let lifeline = Arc::clone(&rest.about.lifeline);
-        if whom.pid.is_empty()
-            && let Some(out) = &self.out
-            && let Some(pid) = out.remarks().iter().find_map(|said| said.strip_prefix('+'))
-        {
-            pid.clone_into(&mut whom.pid);
+        if let Some(out) = &self.out {
+            whom.greeted(&out.remarks());
         }
         lifeline.kill(&whom, false, grace).await?;
         if timeout(WORD, self.wait()).await.is_err() {

@@ -91,7 +91,7 @@ impl Shell {
             about: About {
                 exit: Some(exit),
                 lifeline,
-                whom: Whom { mark, pid: String::new(), command: String::new() },
+                whom: Whom::new("", mark),
                 knows: BTreeSet::new(),
                 prologue,
             },

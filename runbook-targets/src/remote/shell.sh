@@ -4,8 +4,6 @@
 exec 3>&2 2>/dev/null
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 unset RUNBOOK_LIFE RUNBOOK_UNIT RUNBOOK_COMMAND
-# dash and BusyBox leave the subshell when a program can't be executed, bash goes on.
-shopt -s execfail
 # The program was refused, with what the shell made of it.
 _r() { set -- "${1:-$?}"; trap - 0; printf '%s!%s\n' "$_n" "$1"; exit 126; }
 # The last process id before a command.
@@ -30,5 +28,5 @@ _e() {
     printf '%s=\n' "$_n" >&3
     [ $2 != 1 ] || exit
 }
-printf '%s+%s\n' "$_n" $$
+printf '%s+%s%s\n' "$_n" $$ "${BASH_VERSION:+ bash}"
 printf '%s+\n' "$_n" >&3

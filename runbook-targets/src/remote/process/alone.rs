@@ -24,8 +24,7 @@ use super::{WORD, both, gone, missing};
 /// What the script may use.
 const PROLOGUE: &str =
     "_r() { set -- \"${1:-$?}\";trap - 0;printf '%s!%s\\n' \"$_n\" \"$1\";exit 126; }
-shopt -s execfail 2>/dev/null
-printf '%s+\\n' \"$_n\";printf '%s+\\n' \"$_n\" >&2
+printf '%s+%s%s\\n' \"$_n\" $$ \"${BASH_VERSION:+ bash}\";printf '%s+\\n' \"$_n\" >&2
 ";
 
 /// A command on a channel of its own: its standard input is the channel's.
@@ -58,7 +57,7 @@ impl<C: Channels> Alone<C> {
     ) -> Result<Self> {
         let lifeline = inner.lifeline();
         lifeline.open(&inner.channels, &inner.limits).await?;
-        let whom = Whom { command: command.to_owned(), mark: String::new(), pid: String::new() };
+        let whom = Whom::new(command, String::new());
         let running =
             Running { lifeline: Arc::clone(&lifeline), command: Some(whom.command.clone()) };
         lifeline.tell(format!("r {}", runbook_core::quote(command)));
@@ -155,10 +154,9 @@ impl<C: Channels> Alone<C> {
         {
             let end = poll_fn(|cx| both(&out, &err, cx));
             let _ = timeout(WORD, end).await;
-            let remarks = out.remarks();
-            if let Some(why) = remarks.iter().find_map(|remark| remark.strip_prefix('!')) {
-                return Err(missing::why(&self.inner, asked, why, &err.tail()).await);
-            }
+            let (remarks, tail) = (out.remarks(), err.tail());
+            let refused = missing::why(&self.inner, asked, exit, &remarks, &tail).await;
+            return refused.map_or(Ok(exit), Err);
         }
         Ok(exit)
     }
