@@ -16,6 +16,7 @@ mod erased;
 mod error;
 mod event;
 mod exec;
+mod faults;
 mod fingerprint;
 mod host;
 mod id;
@@ -27,11 +28,13 @@ mod notify;
 mod param;
 mod plan;
 mod policy;
+#[cfg(feature = "report")]
 pub mod report;
 mod runbook;
 mod secret;
 mod step;
 mod target;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod timestamp;
 
