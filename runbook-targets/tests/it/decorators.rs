@@ -409,7 +409,7 @@ fn orders<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
 }
 
 /// A command sees folder and environment; a file is written, seen, read and removed.
-async fn works(host: &Host, what: &str, greeting: &str) {
+pub(crate) async fn works(host: &Host, what: &str, greeting: &str) {
     let cx = context();
     let on = cx.on(host);
     let said = soon(on.run(&sh("echo \"$GREETING\"; pwd; cat").stdin("fed"))).await;

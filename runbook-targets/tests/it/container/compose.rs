@@ -77,10 +77,10 @@ async fn a_service_is_found_by_its_project() {
       next: start it (`docker compose up -d db`), or correct the name
     ");
 
-    docker.docker(&["stop", "-t", "0", db.name()]);
+    docker.docker(&["kill", db.name()]);
     let stopped = ask(Container::compose_service(&host, "shop", "db")).await.unwrap_err();
     assert_snapshot!(stopped, @r"
-    `sh -c 'echo $ME'` on shop/db@local: the container `shop-db-1` on local does not run: it ended with exit code 143
+    `sh -c 'echo $ME'` on shop/db@local: the container `shop-db-1` on local does not run: it ended with exit code 137
       next: see why in its log (`docker logs shop-db-1`), and start it: `docker start shop-db-1`
     ");
 }
