@@ -1,3 +1,0 @@
-//! What SSH and containers share.
-
-pub(crate) mod channel;
