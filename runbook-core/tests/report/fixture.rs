@@ -321,6 +321,7 @@ impl Script {
             undone: vec![],
             not_restored: vec![],
             kept: vec![],
+            without: Vec::new(),
             next: vec![],
         };
         with(&mut end);
@@ -586,6 +587,7 @@ pub(crate) fn checked() -> Script {
             undone: vec![],
             not_restored: vec![],
             kept: vec![],
+            without: Vec::new(),
             next: vec![],
         })),
     );
@@ -614,6 +616,7 @@ pub(crate) fn planned() -> Script {
             undone: vec![],
             not_restored: vec![],
             kept: vec![],
+            without: Vec::new(),
             next: vec![],
         })),
     );
