@@ -172,7 +172,8 @@ impl Run {
                 Some(BlockOutcome::Isolated { .. }) => finished.without.push(id.clone()),
                 Some(BlockOutcome::NotRestored { unit, not_restored, .. }) => {
                     finished.without.push(id.clone());
-                    if finished.status != Status::Stuck {
+                    let open = state.unit(unit).is_some_and(|u| u.stage == Stage::UndoFailed);
+                    if open && finished.status != Status::Stuck {
                         finished.status = Status::Stuck;
                         finished.unit = Some(unit.clone());
                         finished.problem = Some(not_restored.clone());

@@ -151,7 +151,14 @@ fn block<'a>(
 /// How an earlier process came through the block; its units are settled then.
 pub(super) fn left_before(run: &Run, block: &Block) -> Left {
     use BlockOutcome as B;
-    match run.recorder.state().block(&block.id) {
+    let state = run.recorder.state();
+    let inside = |inner: &&Block| {
+        block.units.start <= inner.units.start && inner.units.end <= block.units.end
+    };
+    let stuck = |inner: &Block| matches!(state.block(&inner.id), Some(B::NotRestored { .. }));
+    match state.block(&block.id) {
+        // A host in it is still to be undone.
+        Some(B::Succeeded) if run.plan().blocks.iter().filter(inside).any(stuck) => Left::No,
         Some(B::Succeeded | B::Skipped) => Left::Well,
         Some(B::Isolated { .. }) => Left::Lost,
         Some(B::Failed | B::NotRestored { .. }) | None => Left::No,
