@@ -16,6 +16,7 @@ mod erased;
 mod error;
 mod event;
 mod exec;
+mod faults;
 mod fingerprint;
 mod host;
 mod id;
@@ -28,12 +29,14 @@ mod notify;
 mod param;
 mod plan;
 mod policy;
+#[cfg(feature = "report")]
 pub mod report;
 mod runbook;
 mod secret;
 mod share;
 mod step;
 mod target;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod timestamp;
 

@@ -100,6 +100,22 @@ impl ParamKind {
     }
 }
 
+/// Flags that the command line has of its own.
+const TAKEN: [&str; 12] = [
+    "env",
+    "config",
+    "journal",
+    "output",
+    "verbose",
+    "help",
+    "version",
+    "yes",
+    "reason",
+    "format",
+    "keep-on-failure",
+    "secret-file",
+];
+
 /// One parameter of a runbook, as flags, documentation and schema show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParamSpec {
@@ -121,10 +137,28 @@ impl ParamSpec {
         self.kind.required && self.default.is_none()
     }
 
-    /// Its flag on a command line, without the dashes: `keep_last` becomes `keep-last`.
+    /// Its flag on a command line, without the dashes: `keep_last` becomes `keep-last`. A name that
+    /// the command line uses itself gets `param-` put before it. A secret is never a word of a
+    /// command line, where every process of the machine could read it: its flag names a file that
+    /// holds it, and ends in `-file`.
+    ///
+    /// ```
+    /// use runbook_core::{Param, ParamSpec, Secret};
+    /// let spec = |name: &str, kind| ParamSpec { name: name.into(), doc: String::new(), kind, default: None };
+    /// assert_eq!(spec("keep_last", u8::kind()).flag(), "keep-last");
+    /// assert_eq!(spec("reason", String::kind()).flag(), "param-reason");
+    /// assert_eq!(spec("db_password", Secret::kind()).flag(), "db-password-file");
+    /// ```
     #[must_use]
     pub fn flag(&self) -> String {
-        self.name.replace('_', "-")
+        let mut flag = self.name.replace('_', "-");
+        if TAKEN.contains(&flag.as_str()) {
+            flag.insert_str(0, "param-");
+        }
+        if self.kind.secret {
+            flag.push_str("-file");
+        }
+        flag
     }
 }
 

@@ -114,6 +114,8 @@ use self::args::About;
 use self::commands::Cli;
 pub use self::exit::Exit;
 pub use self::io::{Captured, Io};
+#[cfg(feature = "harness")]
+pub(crate) use self::params::variable;
 use self::program::Program;
 use self::style::{Color, Style};
 

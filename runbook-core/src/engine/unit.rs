@@ -314,7 +314,7 @@ impl StepLife<'_> {
         loop {
             let fault = run.options.faults.as_ref().map(|faults| faults.next(&unit.id));
             let work = async {
-                use crate::testing::Fault;
+                use crate::faults::Fault;
                 match fault {
                     None | Some(Fault::None) => self.step.run(&context).await,
                     Some(Fault::Before) => Err(Failure::msg("failed on purpose before its effect")),

@@ -132,9 +132,11 @@ pub fn how_to_run(program: &str, book: &BookSpec) -> String {
 fn usage(program: &str, book: &BookSpec) -> String {
     let mut line = format!("{program} run {}", book.name);
     for param in &book.params {
-        let flag = format!("--{} {}", param.flag(), param.name.to_uppercase());
-        let flag =
-            if param.kind.json_type == "boolean" { format!("--{}", param.flag()) } else { flag };
+        let flag = match (param.kind.secret, param.kind.json_type.as_str()) {
+            (true, _) => format!("--{} PATH", param.flag()),
+            (_, "boolean") => format!("--{}", param.flag()),
+            _ => format!("--{} {}", param.flag(), param.name.to_uppercase()),
+        };
         let more = if param.kind.many { ".." } else { "" };
         let _ = if param.is_required() {
             write!(line, " {flag}{more}")
@@ -146,6 +148,9 @@ fn usage(program: &str, book: &BookSpec) -> String {
 }
 
 fn takes(param: &ParamSpec) -> String {
+    if param.kind.secret {
+        return "a file that holds the secret".into();
+    }
     let mut text = if param.kind.choices.is_empty() {
         param.kind.accepts.clone()
     } else {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::text::{count, duration, listed, shortened};
 use super::timeline::{BlockLine, MomentKind, RunStatus, SpanEnd, Timeline, UnitLine, UnitStatus};
@@ -15,7 +15,7 @@ use crate::plan::Outline;
 /// What a person needs to know first about a run.
 ///
 /// The numbers sum up to `total`: every unit counts once, where it is now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// Where the run is.
@@ -47,34 +47,34 @@ pub struct Summary {
     /// Units with a warning.
     pub warned: usize,
     /// The unit that the failure came from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitId>,
     /// The failure that decided the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     /// Units that were undone, in the order of undoing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undone_units: Vec<UnitId>,
     /// Units whose undoing failed or did not restore.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_restored_units: Vec<UnitId>,
     /// Irreversible units whose effect stays although the run did not succeed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept_units: Vec<UnitId>,
     /// Units that could be undone and were not, although the run did not succeed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_units: Vec<UnitId>,
     /// Hosts that failed while the run went on without them: their blocks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<UnitId>,
     /// What an operator can do now: command-line words, after the program's name if the timeline
     /// has none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
 }
 
 /// One line of a [`Summary`], as plain text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SummaryLine {
     /// What it is about: `Undone`.
