@@ -1,6 +1,6 @@
 //! [`HostLine`]: what became of each host of a fleet.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::text::{listed, shortened};
 use super::timeline::{Timeline, UnitLine, UnitStatus};
@@ -10,7 +10,7 @@ use crate::event::{BlockOutcome, UnitId};
 use crate::plan::{BlockKind, BlockOutline, OutlineNode};
 
 /// What became of one host of a fleet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HostLine {
     /// The block of its units.
@@ -22,20 +22,20 @@ pub struct HostLine {
     /// Its batch, from 1.
     pub batch: usize,
     /// Whether it goes before the others.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub canary: bool,
     /// Where it is.
     pub status: HostStatus,
     /// Why it failed, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     /// Why it could not be put back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_restored: Option<Problem>,
 }
 
 /// Where a host of a fleet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HostStatus {

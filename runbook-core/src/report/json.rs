@@ -44,7 +44,7 @@ pub struct RunReport {
     /// Every block, in the plan's order.
     pub blocks: Vec<BlockLine>,
     /// What became of each host of a fleet, in the plan's order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostLine>,
     /// What happened to the run as a whole and between it and people, in order of time.
     pub events: Vec<Moment>,

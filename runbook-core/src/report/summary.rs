@@ -65,7 +65,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_units: Vec<UnitId>,
     /// Hosts that failed while the run went on without them: their blocks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<UnitId>,
     /// What an operator can do now: command-line words, after the program's name if the timeline
     /// has none.
