@@ -1,5 +1,8 @@
 //! The steps and checks, against real servers in temporary folders.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs)]
 
+mod databases;
+mod dumps;
+mod failures;
 mod queries;
 mod support;

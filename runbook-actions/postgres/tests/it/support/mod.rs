@@ -4,13 +4,24 @@ mod cluster;
 
 use std::time::{Duration, Instant};
 
-use runbook_core::{Engine, MemoryStore, Outcome, RunOptions, Runbook};
+use runbook_core::testing;
+use runbook_core::{
+    Check, Engine, MemoryStore, Outcome, Result, RunOptions, Runbook, Step, Verdict,
+};
 
-#[allow(unused_imports)]
 pub(crate) use self::cluster::{Cluster, PASSWORD, Spec};
 
+/// Does a step on its own.
+pub(crate) async fn step<S: Step>(step: S) -> Result<S::Output> {
+    step.run(&testing::context()).await
+}
+
+/// Makes a check on its own.
+pub(crate) async fn check<C: Check>(check: C) -> Result<Verdict<C::Evidence>> {
+    check.check(&testing::observer()).await
+}
+
 /// Runs a runbook to its end.
-#[allow(dead_code)]
 pub(crate) async fn run(fill: impl FnOnce(&mut Runbook)) -> Outcome {
     let mut b = Runbook::new("test");
     fill(&mut b);
