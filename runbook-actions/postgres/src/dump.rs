@@ -14,9 +14,10 @@ use runbook_core::{
 use runbook_macros::{check, step};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::restore::TABLES;
 pub use self::restore::{Restored, RowCounts};
+pub(crate) use self::restore::{TABLES, fill};
 pub use self::retention::Retention;
+pub(crate) use self::scratch::contents;
 pub use self::scratch::{Scratch, TableContent, TestRestore};
 pub use self::verify::{Contents, Verified};
 use self::verify::{check_format, checksum, sidecar};

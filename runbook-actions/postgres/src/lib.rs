@@ -6,6 +6,7 @@
 
 extern crate runbook_core as runbook;
 
+mod activity;
 mod client;
 mod config;
 mod databases;
@@ -13,11 +14,18 @@ mod dump;
 mod error;
 mod health;
 mod identifier;
+mod log;
+mod maintenance;
+mod migration;
 mod program;
+mod replication;
 mod row;
 mod session;
+mod sizes;
+mod statements;
 mod value;
 
+pub use crate::activity::{Activity, Blocked, Connections, Ended};
 pub use crate::client::Postgres;
 pub use crate::config::Config;
 pub use crate::databases::{OtherSessions, WasThere};
@@ -28,5 +36,10 @@ pub use crate::dump::{
 pub use crate::error::Error;
 pub use crate::health::Server;
 pub use crate::identifier::Table;
+pub use crate::log::LogFindings;
+pub use crate::maintenance::OldRows;
+pub use crate::migration::{Migration, Proof, SchemaBefore};
+pub use crate::replication::{Replication, Standby};
 pub use crate::session::{Reader, Session};
+pub use crate::sizes::{SlowQuery, TableSize};
 pub use crate::value::Value;

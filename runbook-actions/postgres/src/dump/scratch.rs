@@ -55,6 +55,10 @@ impl Scratch {
         db.other(format!("runbook_scratch_{:016x}", hash.finish()))
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.there
+    }
+
     pub(crate) async fn look(cx: &Observer, db: &Postgres) -> Result<Self> {
         let name = Self::database(cx, db).database().to_owned();
         let there = crate::databases::exists(cx, &db.maintenance(), &name).await?;
@@ -150,7 +154,7 @@ impl Rollback<test_restore> for Scratch {
         Self::remove(cx, &step.db).await
     }
     fn restored(&self, now: &Self) -> bool {
-        !now.there
+        !now.is_there()
     }
 }
 

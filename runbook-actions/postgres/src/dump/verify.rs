@@ -111,7 +111,7 @@ impl<'de, T: Serialize + Deserialize<'de>> Deserialize<'de> for Verified<T> {
 }
 
 /// The dump is whole and as it was written
-#[check(title = "The dump {dump} is whole", preview = "sha256sum, pg_restore --list")]
+#[check(title = "The dump of {db} is whole", preview = "sha256sum, pg_restore --list")]
 pub(crate) async fn verify(
     cx: &Observer,
     db: &Postgres,
