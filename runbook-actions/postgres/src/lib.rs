@@ -38,7 +38,7 @@ pub use crate::health::Server;
 pub use crate::identifier::Table;
 pub use crate::log::LogFindings;
 pub use crate::maintenance::OldRows;
-pub use crate::migration::{Migration, Proof, SchemaBefore};
+pub use crate::migration::{Applied, Migration, Proof, SchemaBefore};
 pub use crate::replication::{Replication, Standby};
 pub use crate::session::{Reader, Session};
 pub use crate::sizes::{SlowQuery, TableSize};

@@ -42,6 +42,16 @@ pub struct Proof {
     pub took_ms: u64,
 }
 
+/// What a migration changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Whether it changed what the database is made of.
+    pub schema_changed: bool,
+    /// How many rows it inserted, updated or deleted.
+    pub rows: u64,
+}
+
 /// What a database is made of, as a checksum: how [`Postgres::migrate`] is undone and what its
 /// rollback is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,8 +73,9 @@ impl Migration {
 }
 
 impl Postgres {
-    /// Applies a migration in one transaction. A rollback applies its way back, and looks whether
-    /// the database is then made of what it was before.
+    /// Applies a migration in one transaction. A rollback applies its way back, unless the
+    /// migration had changed nothing, and looks whether the database is then made of what it was
+    /// before.
     ///
     /// ```
     /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
@@ -82,7 +93,7 @@ impl Postgres {
     pub fn migrate(
         &self,
         migration: &Migration,
-    ) -> impl Step<Output = (), Rollback = SchemaBefore> {
+    ) -> impl Step<Output = Applied, Rollback = SchemaBefore> {
         Migrate { db: self.clone(), migration: migration.clone() }
     }
 
@@ -104,7 +115,7 @@ struct Migrate {
 }
 
 impl Step for Migrate {
-    type Output = ();
+    type Output = Applied;
     type Rollback = SchemaBefore;
 
     fn about(&self) -> About {
@@ -118,9 +129,15 @@ impl Step for Migrate {
             .repeatable()
     }
 
-    async fn run(&self, cx: &Context) -> Result<()> {
+    async fn run(&self, cx: &Context) -> Result<Applied> {
         let session = self.db.session(cx).await?.unlimited().await?;
-        apply(&session, &self.db, &self.migration, &self.migration.up).await
+        let applied = apply(&session, &self.db, &self.migration, &self.migration.up).await?;
+        cx.say(match &applied {
+            Applied { schema_changed: false, rows: 0 } => "it changed nothing".to_owned(),
+            Applied { schema_changed: false, rows } => format!("{rows} rows changed"),
+            Applied { rows, .. } => format!("the schema and {rows} rows changed"),
+        });
+        Ok(applied)
     }
 }
 
@@ -130,14 +147,15 @@ impl Rollback<Migrate> for SchemaBefore {
         Ok(Self { schema })
     }
 
-    async fn rollback(&self, step: &Migrate, done: Option<&()>, cx: &Context) -> Result<()> {
+    async fn rollback(&self, step: &Migrate, done: Option<&Applied>, cx: &Context) -> Result<()> {
         let session = step.db.session(cx).await?.unlimited().await?;
-        // It is one transaction: a half done one has changed nothing, unless it was at its end.
         let now: String = session.one(SCHEMA, &[]).await?;
-        if done.is_none() && now == self.schema {
+        let rows = done.map_or(0, |applied| applied.rows);
+        // What was so before must not be taken back, as a column that an earlier run had added.
+        if now == self.schema && rows == 0 {
             return Ok(());
         }
-        apply(&session, &step.db, &step.migration, &step.migration.down).await
+        apply(&session, &step.db, &step.migration, &step.migration.down).await.map(drop)
     }
 }
 
@@ -255,7 +273,7 @@ async fn apply(
     db: &Postgres,
     migration: &Migration,
     script: &str,
-) -> Result<()> {
+) -> Result<Applied> {
     let name = &migration.name;
     let no = |why: String| {
         Error::Unsafe {
@@ -269,24 +287,31 @@ async fn apply(
     session.batch("BEGIN").await?;
     let applied = async {
         let transaction = "SELECT pg_current_xact_id()::text";
-        let before: String = session.one(transaction, &[]).await?;
+        let before: (String, String) =
+            (session.one(transaction, &[]).await?, session.one(SCHEMA, &[]).await?);
         session.batch(script).await?;
-        let after: String = session.one(transaction, &[]).await?;
-        if before == after {
-            session.batch("COMMIT").await
-        } else {
-            Err(no("it ended its transaction on its own".into()))
+        // What it set for its own sake is not ours.
+        session.batch("RESET search_path").await?;
+        let after: (String, String) =
+            (session.one(transaction, &[]).await?, session.one(SCHEMA, &[]).await?);
+        if before.0 != after.0 {
+            return Err(no("it ended its transaction on its own".into()));
         }
+        let rows = session.one(ROWS, &[]).await?;
+        session.batch("COMMIT").await?;
+        Ok(Applied { schema_changed: before.1 != after.1, rows })
     };
-    match applied.await {
-        Ok(()) => Ok(()),
-        Err(failure) => {
-            // If the connection is lost the server does so by itself.
-            let _ = session.batch("ROLLBACK").await;
-            Err(failure.while_doing(format!("the migration {name}")))
-        }
+    let applied = applied.await;
+    if applied.is_err() {
+        // If the connection is lost the server does so by itself.
+        let _ = session.batch("ROLLBACK").await;
     }
+    applied.map_err(|failure| failure.while_doing(format!("the migration {name}")))
 }
+
+/// How many rows the current transaction has changed.
+const ROWS: &str = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::int8 \
+    FROM pg_stat_xact_user_tables";
 
 fn one_line(sql: &str) -> String {
     let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -305,7 +330,7 @@ WITH theirs AS (
 ), line (line) AS (
     SELECT 'schema ' || nspname FROM theirs
     UNION ALL
-    SELECT 'relation ' || relkind || ' ' || name FROM relation WHERE relkind <> 'i' AND relkind <> 'I'
+    SELECT 'relation ' || relkind::text || ' ' || name FROM relation WHERE relkind <> 'i' AND relkind <> 'I'
     UNION ALL
     SELECT 'column ' || r.name || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
         || ' ' || a.attnotnull || ' ' || a.attidentity::text || a.attgenerated::text || ' '

@@ -4,5 +4,6 @@
 mod databases;
 mod dumps;
 mod failures;
+mod operations;
 mod queries;
 mod support;

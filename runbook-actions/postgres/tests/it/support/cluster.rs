@@ -10,7 +10,7 @@ use runbook_postgres::{Config, Postgres};
 use runbook_targets::Local;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
-pub(crate) const PASSWORD: &str = "open sesame: \\ 42";
+const PASSWORD: &str = "open sesame: \\ 42";
 
 pub(crate) struct Cluster {
     folder: tempfile::TempDir,

@@ -9,7 +9,7 @@ use runbook_core::{
     Check, Engine, MemoryStore, Outcome, Result, RunOptions, Runbook, Step, Verdict,
 };
 
-pub(crate) use self::cluster::{Cluster, PASSWORD, Spec};
+pub(crate) use self::cluster::{Cluster, Spec};
 
 /// Does a step on its own.
 pub(crate) async fn step<S: Step>(step: S) -> Result<S::Output> {
