@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runbook_core::{Address, Secret};
+use runbook_tls::TlsConfig;
 use serde::{Deserialize, Deserializer};
 
 /// Where a server listens, as its host sees it, and who we are to it.
@@ -46,6 +47,8 @@ pub struct Config {
     pub(crate) user: String,
     #[serde(default, deserialize_with = "secret")]
     pub(crate) password: Option<Secret>,
+    #[serde(default)]
+    pub(crate) tls: Option<TlsConfig>,
     #[serde(default = "Config::default_maintenance")]
     pub(crate) maintenance_database: String,
     #[serde(default)]
@@ -71,6 +74,7 @@ impl Config {
             database: database.into(),
             user: Self::default_user(),
             password: None,
+            tls: None,
             maintenance_database: Self::default_maintenance(),
             programs: None,
             application_name: Self::default_application(),
@@ -107,6 +111,23 @@ impl Config {
     #[must_use]
     pub fn password(mut self, password: impl Into<Secret>) -> Self {
         self.password = Some(password.into());
+        self
+    }
+
+    /// Encrypts what is said, and asks the server for a certificate in the name of `host` (or
+    /// `server_name` of the options). Without it nothing is encrypted, as is right for what comes
+    /// through SSH to a loopback address or a unix socket.
+    ///
+    /// The server's own programs run on its host, where the files of these options are not: they
+    /// encrypt as well (`sslmode=require`), and verify if that host has a root certificate for it.
+    ///
+    /// ```
+    /// use runbook_postgres::{Config, TlsConfig};
+    /// let config = Config::new("shop").host("db.example.org").tls(TlsConfig::default());
+    /// ```
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -113,7 +113,7 @@ impl Rollback<create_database> for WasThere {
                 why: format!("it is not dropped: it holds {tables} tables by now"),
                 next: "undo what made them first, or keep it: `resume --skip`".into(),
             }
-            .failure());
+            .into_failure());
         }
         drop_it(cx, db, OtherSessions::Refuse).await.map(drop)
     }
@@ -149,7 +149,7 @@ async fn drop_it(cx: &Context, db: &Postgres, others: OtherSessions) -> Result<b
             why: "it is the one that others are dropped from".into(),
             next: "configure another `maintenance_database`".into(),
         }
-        .failure());
+        .into_failure());
     }
     if !exists(cx, &maintenance, db.database()).await? {
         return Ok(false);
@@ -183,7 +183,7 @@ async fn drop_it(cx: &Context, db: &Postgres, others: OtherSessions) -> Result<b
                        (`OtherSessions::End`)"
                     .into(),
             }
-            .failure());
+            .into_failure());
         }
         // Whoever came in since then makes the server refuse.
         session.batch(&format!("DROP DATABASE {name}")).await?;

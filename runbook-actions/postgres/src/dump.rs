@@ -478,7 +478,7 @@ pub(crate) async fn latest_dump(
             path: folder.join(format!("{}-*", stem(db))),
             why: "there is none".into(),
         }
-        .failure());
+        .into_failure());
     };
     let dump = look(cx, db, &last.path).await?;
     let why = format!("{}, {} bytes, of {}", dump.path.display(), dump.bytes, dump.taken);
@@ -489,7 +489,7 @@ async fn look(cx: &Observer, db: &Postgres, path: &Path) -> Result<Dump> {
     let host = cx.on(db.host());
     let unusable = |why: String| {
         let host = db.host().name().to_owned();
-        Error::Unusable { host, path: path.to_owned(), why }.failure()
+        Error::Unusable { host, path: path.to_owned(), why }.into_failure()
     };
     let Some(info) = host.stat(path).await? else {
         return Err(unusable("there is no such file".into()));

@@ -2,21 +2,13 @@
 
 use std::path::PathBuf;
 
-use runbook_core::{Failure, FailureKind, Problem, scrub};
+use runbook_core::{Failure, FailureKind, scrub};
+use runbook_tls::TlsError;
 use tokio_postgres::error::SqlState;
 
 /// What goes wrong with a server, its programs and its dumps.
 ///
 /// Steps and checks fail with it as a [`Failure`], which carries its text and what to do next.
-///
-/// ```
-/// use runbook_core::{Failure, Problem};
-/// use runbook_postgres::Error;
-/// let error = Error::NoDatabase { place: "shop on db-1".into() };
-/// let failure: Failure = Problem::from(error).into();
-/// assert_eq!(failure.to_string(), "shop on db-1: there is no such database");
-/// assert!(failure.to_problem().next.unwrap().starts_with("create it"));
-/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -65,6 +57,20 @@ pub enum Error {
         user: String,
         /// What it says.
         why: String,
+    },
+    /// There is no private connection to the server.
+    #[error("{place}: {source}")]
+    Tls {
+        /// The database and host.
+        place: String,
+        /// Why not.
+        source: TlsError,
+    },
+    /// The server speaks no TLS, and was asked to.
+    #[error("{place}: TLS is asked for, and the server does not speak it")]
+    NoTls {
+        /// The database and host.
+        place: String,
     },
     /// There is no such database.
     #[error("{place}: there is no such database")]
@@ -195,6 +201,12 @@ impl Error {
             Self::NotAllowedIn { .. } => "add a line to the server's pg_hba.conf and reload it, \
                  or connect as another user or by its unix socket"
                 .into(),
+            Self::Tls { source, .. } => return source.next(),
+            Self::NoTls { .. } => {
+                "set `ssl = on` on the server with a certificate, or reach it by \
+                 its loopback address or unix socket through SSH and leave `tls` out"
+                    .into()
+            }
             Self::NoDatabase { .. } => "create it, or check the name that is configured \
                  (`psql -l` lists all)"
                 .into(),
@@ -219,19 +231,47 @@ impl Error {
         })
     }
 
-    /// The failure of a step or check.
-    pub(crate) fn failure(self) -> Failure {
-        Problem::from(self).into()
+    /// The same as a failure of a step or check, with its [`advice`](Self::advice) as what to do
+    /// next.
+    ///
+    /// ```
+    /// use runbook_postgres::Error;
+    /// let error = Error::NoDatabase { place: "shop on db-1".into() };
+    /// let failure = error.into_failure();
+    /// assert_eq!(failure.to_string(), "shop on db-1: there is no such database");
+    /// assert!(failure.to_problem().next.unwrap().starts_with("create it"));
+    /// ```
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        let kind = match &self {
+            Self::Lost { .. } => FailureKind::Disconnected,
+            Self::Unsafe { .. } | Self::Changed { .. } | Self::Unusable { .. } => {
+                FailureKind::Refused
+            }
+            _ => FailureKind::Failed,
+        };
+        let next = self.advice();
+        let failure = Failure::new(kind, self);
+        match next {
+            Some(next) => failure.next(next),
+            None => failure,
+        }
     }
 
     /// What a server or connection answered to a statement; what was said at a login has the
     /// statement `None`.
-    pub(crate) fn of(error: &tokio_postgres::Error, at: At<'_>) -> Self {
+    pub(crate) fn of(error: tokio_postgres::Error, at: At<'_>) -> Self {
         let place = at.place;
         let user = at.user.to_owned();
         let Some(db) = error.as_db_error() else {
             let mut why = error.to_string();
-            let mut source = std::error::Error::source(error);
+            if why.contains("TLS handshake") {
+                return match error.into_source().map(|source| source.downcast::<TlsError>()) {
+                    Some(Ok(source)) => Self::Tls { place, source: *source },
+                    _ => Self::NoTls { place },
+                };
+            }
+            let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
                 why = format!("{why}: {cause}");
                 source = cause.source();
@@ -317,24 +357,6 @@ pub(crate) struct At<'a> {
     pub(crate) address: &'a str,
     pub(crate) user: &'a str,
     pub(crate) sql: Option<&'a str>,
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Lost { .. } => FailureKind::Disconnected,
-            Error::Unsafe { .. } | Error::Changed { .. } | Error::Unusable { .. } => {
-                FailureKind::Refused
-            }
-            _ => FailureKind::Failed,
-        };
-        let next = error.advice();
-        let failure = Failure::new(kind, error);
-        match next {
-            Some(next) => failure.next(next).to_problem(),
-            None => failure.to_problem(),
-        }
-    }
 }
 
 /// A statement on one line of bounded length.

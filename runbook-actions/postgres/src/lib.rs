@@ -23,6 +23,7 @@ mod row;
 mod session;
 mod sizes;
 mod statements;
+mod tls;
 mod value;
 
 pub use crate::activity::{Activity, Blocked, Connections, Ended};
@@ -43,3 +44,5 @@ pub use crate::replication::{Replication, Standby};
 pub use crate::session::{Reader, Session};
 pub use crate::sizes::{SlowQuery, TableSize};
 pub use crate::value::Value;
+/// The options of TLS, as [`Config::tls`] takes them.
+pub use runbook_tls::TlsConfig;

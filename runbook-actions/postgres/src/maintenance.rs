@@ -191,7 +191,7 @@ async fn is_a_moment(
         why,
         next: "check the names of the table and its column".into(),
     }
-    .failure())
+    .into_failure())
 }
 
 impl std::fmt::Display for OldRows {

@@ -228,7 +228,7 @@ impl Prove {
                 why: format!("the migration {name} is not as it should be: {why}"),
                 next: "fix the migration; the database itself was not touched".into(),
             }
-            .failure()
+            .into_failure()
         };
         let before = state(session).await?;
         let started = std::time::Instant::now();
@@ -281,7 +281,7 @@ async fn apply(
             why: format!("the migration {name} can't be applied in one transaction: {why}"),
             next: "take that out of it: the whole script is one transaction anyway".into(),
         }
-        .failure()
+        .into_failure()
     };
     one_transaction(script).map_err(no)?;
     session.batch("BEGIN").await?;

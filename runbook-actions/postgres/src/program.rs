@@ -100,6 +100,9 @@ impl<'a> Program<'a> {
             .env("PGCONNECT_TIMEOUT", config.connect_timeout.as_secs().max(1))
             .env("LC_ALL", "C")
             .stdin(password);
+        if config.tls.is_some() {
+            command = command.env("PGSSLMODE", "require");
+        }
         if let Some(folder) = &config.programs {
             command = command.env("RUNBOOK_PROGRAMS", folder);
         }
@@ -115,6 +118,6 @@ impl<'a> Program<'a> {
         }
         let (host, exit) = (self.db.host().name(), output.exit.to_string());
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::of_program(host, self.name, &self.shown, &exit, &said).failure())
+        Err(Error::of_program(host, self.name, &self.shown, &exit, &said).into_failure())
     }
 }

@@ -178,7 +178,8 @@ async fn state(cx: &Observer, db: &Postgres) -> Result<Replication> {
 pub(crate) async fn promote(cx: &Context, db: &Postgres) -> Result<()> {
     let session = db.session(cx).await?.unlimited().await?;
     let no = |why: &str, next: &str| {
-        Err(Error::Unsafe { place: db.to_string(), why: why.into(), next: next.into() }.failure())
+        Err(Error::Unsafe { place: db.to_string(), why: why.into(), next: next.into() }
+            .into_failure())
     };
     if !session.one::<bool>("SELECT pg_is_in_recovery()", &[]).await? {
         return no(

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use runbook_core::{Address, BoxStream, During, Failure, FailureKind, Host, Observer, Result};
+use runbook_core::{During, Failure, FailureKind, Observer, Result};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
 use crate::client::Postgres;
 use crate::error::{At, Error};
 use crate::row;
+use crate::tls::{Connector, Wire};
 use crate::value::Value;
 
 /// An open connection on which nothing can be changed; from [`Postgres::read`].
@@ -154,7 +156,7 @@ impl<'a> Connection<'a> {
             let stream = cx.on(db.host()).connect(&address).await.map_err(|failure| {
                 if failure.kind() == FailureKind::Failed {
                     let (place, address) = (db.to_string(), address.to_string());
-                    Error::Unreachable { place, address, why: failure.to_string() }.failure()
+                    Error::Unreachable { place, address, why: failure.to_string() }.into_failure()
                 } else {
                     failure
                 }
@@ -165,10 +167,24 @@ impl<'a> Connection<'a> {
             if let Some(password) = &config.password {
                 raw.password(password.expose());
             }
-            let opened = raw.connect_raw(stream, NoTls).await;
-            opened.map_err(|error| Error::of(&error, at(db, &address.to_string(), None)).failure())
+            let tls = Connector::of(config)?;
+            raw.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+            let opened = match tls {
+                // Its end is seen by the client, whose next answer is that it is closed.
+                Some(tls) => {
+                    raw.connect_raw(Wire(stream), tls).await.map(|(client, connection)| {
+                        (client, tokio::spawn(async { drop(connection.await) }))
+                    })
+                }
+                None => raw.connect_raw(Wire(stream), NoTls).await.map(|(client, connection)| {
+                    (client, tokio::spawn(async { drop(connection.await) }))
+                }),
+            };
+            opened.map_err(|error| {
+                Error::of(error, at(db, &address.to_string(), None)).into_failure()
+            })
         };
-        let (client, connection) = tokio::select! {
+        let (client, driver) = tokio::select! {
             biased;
             why = cx.stopped() => return Err(why.while_doing(format!("connecting to {db}"))),
             opened = timeout(limit, open) => match opened {
@@ -176,14 +192,10 @@ impl<'a> Connection<'a> {
                 Err(_) => {
                     let why = format!("no answer within {}", humantime::format_duration(limit));
                     let (place, address) = (db.to_string(), config.address().to_string());
-                    return Err(Error::Unreachable { place, address, why }.failure());
+                    return Err(Error::Unreachable { place, address, why }.into_failure());
                 }
             },
         };
-        // Its end is seen by the client, whose next answer is that the connection is closed.
-        let driver = tokio::spawn(async move {
-            let _ = connection.await;
-        });
         let this = Self { cx, db: db.clone(), client, driver };
         // Not as options of the startup message: poolers refuse those.
         this.batch(&format!(
@@ -219,7 +231,7 @@ impl<'a> Connection<'a> {
 
     fn row_error(&self, sql: &str, why: String) -> Failure {
         let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-        Error::Row { place: self.db.to_string(), sql, why }.failure()
+        Error::Row { place: self.db.to_string(), sql, why }.into_failure()
     }
 
     /// Waits for a statement; if the unit is to stop, or gives up waiting, has the server cancel
@@ -229,20 +241,16 @@ impl<'a> Connection<'a> {
         sql: &str,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {
-        let mut cancel = Cancel {
-            host: self.db.host().clone(),
-            address: self.db.config().address(),
-            token: Some(self.client.cancel_token()),
-        };
+        let mut cancel = Cancel { db: self.db.clone(), token: Some(self.client.cancel_token()) };
         tokio::pin!(work);
         let why = tokio::select! {
             biased;
             why = self.cx.stopped() => why,
             done = &mut work => {
                 cancel.token = None;
-                let address = cancel.address.to_string();
+                let address = self.db.config().address().to_string();
                 return done.map_err(|error| {
-                    Error::of(&error, at(&self.db, &address, Some(sql))).failure()
+                    Error::of(error, at(&self.db, &address, Some(sql))).into_failure()
                 });
             }
         };
@@ -266,15 +274,14 @@ const CANCEL: Duration = Duration::from_secs(2);
 
 /// Has the server cancel a statement when it is dropped with a token in it.
 struct Cancel {
-    host: Host,
-    address: Address,
+    db: Postgres,
     token: Option<CancelToken>,
 }
 
 impl Cancel {
     async fn now(&mut self) -> Result<()> {
         match self.token.take() {
-            Some(token) => cancel(self.host.clone(), self.address.clone(), token).await,
+            Some(token) => cancel(self.db.clone(), token).await,
             None => Ok(()),
         }
     }
@@ -285,21 +292,24 @@ impl Drop for Cancel {
         if let Some(token) = self.token.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let (host, address) = (self.host.clone(), self.address.clone());
+            let db = self.db.clone();
             runtime.spawn(async move {
                 // Nobody is left to tell: `statement_timeout` ends it as well.
-                let _ = cancel(host, address, token).await;
+                let _ = cancel(db, token).await;
             });
         }
     }
 }
 
-async fn cancel(host: Host, address: Address, token: CancelToken) -> Result<()> {
+async fn cancel(db: Postgres, token: CancelToken) -> Result<()> {
     let doing = "having the server cancel it";
     let cancel = async {
         // Not through the unit, which may open nothing any more.
-        let stream: BoxStream = host.target().connect(&address).await?;
-        token.cancel_query_raw(stream, NoTls).await?;
+        let stream = db.host().target().connect(&db.config().address()).await?;
+        match Connector::of(db.config())? {
+            Some(tls) => token.cancel_query_raw(Wire(stream), tls).await?,
+            None => token.cancel_query_raw(Wire(stream), NoTls).await?,
+        }
         Ok::<_, Failure>(())
     };
     match timeout(CANCEL, cancel).await {

@@ -209,7 +209,7 @@ pub(crate) async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> 
             why: format!("after the restore these tables are missing: {}", missing.join(", ")),
             next: "restore another dump".into(),
         }
-        .failure());
+        .into_failure());
     }
     cx.say(format!("{} rows in {} tables", rows.total(), rows.tables.len()));
     Ok(Restored { dump: (**dump).clone(), rows })

@@ -120,7 +120,7 @@ pub(crate) async fn remove_dumps(
             ),
             next: "take a new dump first; nothing was removed".into(),
         }
-        .failure());
+        .into_failure());
     }
     for path in &gone {
         cx.say(format!("removing {}", path.display()));

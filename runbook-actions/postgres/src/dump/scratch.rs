@@ -127,7 +127,7 @@ pub(crate) async fn test_restore(
                 path: dump.path.clone(),
                 why: format!("it lists {}, and gave {}", names(&listed), names(&found)),
             }
-            .failure());
+            .into_failure());
         }
         Ok(TestRestore { tables, large_objects, took_ms })
     };

@@ -127,7 +127,7 @@ pub(crate) async fn verify(
 pub(super) async fn unchanged(cx: &Observer, db: &Postgres, dump: &Dump) -> Result<()> {
     let changed = |why: String| {
         let (host, path) = (dump.host.clone(), dump.path.clone());
-        Err(Error::Changed { host, path, why }.failure())
+        Err(Error::Changed { host, path, why }.into_failure())
     };
     if dump.host != db.host().name() {
         return changed(format!("the database is on another host, {}", db.host()));
@@ -156,7 +156,7 @@ pub(super) fn sidecar(path: &Path) -> PathBuf {
 pub(super) async fn recorded(cx: &Observer, db: &Postgres, path: &Path) -> Result<String> {
     let unusable = |why: String| {
         let (host, path) = (db.host().name().to_owned(), path.to_owned());
-        Error::Unusable { host, path, why }.failure()
+        Error::Unusable { host, path, why }.into_failure()
     };
     let beside = sidecar(path);
     if !cx.on(db.host()).exists(&beside).await? {
@@ -245,7 +245,7 @@ pub(super) async fn check_format(
                 path: path.to_owned(),
                 why: "the mark at the end of a complete dump is missing: it was cut short".into(),
             }
-            .failure());
+            .into_failure());
         }
     }
     Ok(contents(&output.text()))

@@ -7,3 +7,4 @@ mod failures;
 mod operations;
 mod queries;
 mod support;
+mod tls;

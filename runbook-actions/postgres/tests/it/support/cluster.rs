@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
 #[derive(Default)]
 pub(crate) struct Spec {
     pub(crate) settings: &'static str,
+    /// Its certificate and key; needs `ssl = on` in the settings.
+    pub(crate) tls: Option<(String, String)>,
     /// A standby of this one.
     pub(crate) standby_of: Option<Arc<Cluster>>,
 }
@@ -88,6 +90,15 @@ impl Cluster {
         let path = this.path("data/postgresql.conf");
         let text = std::fs::read_to_string(&path).unwrap() + &conf;
         std::fs::write(&path, text).unwrap();
+        if let Some((certificate, key)) = &spec.tls {
+            use std::os::unix::fs::PermissionsExt;
+            for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+                let path = this.path("data").join(name);
+                std::fs::write(&path, text).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+                give(&path);
+            }
+        }
         this.up();
         this
     }
