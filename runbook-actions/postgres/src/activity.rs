@@ -190,6 +190,21 @@ impl Postgres {
         sessions(self, &Kind::Active, longer.as_secs_f64())
     }
 
+    /// Nobody is connected to this database: made to be required before a restore.
+    ///
+    /// ```
+    /// # use runbook_core::{Host, Runbook, Wait, testing::FakeTarget};
+    /// # use runbook_postgres::{Config, Postgres};
+    /// # use std::time::Duration;
+    /// # let shop = Postgres::new(&Host::new(FakeTarget::new("db-1")), Config::new("shop"));
+    /// # let mut b = Runbook::new("restore");
+    /// b.wait_until(shop.unused(), Wait::at_most(Duration::from_secs(30)));
+    /// ```
+    #[must_use]
+    pub fn unused(&self) -> impl Check<Evidence = Vec<Activity>> {
+        unused(self)
+    }
+
     /// Cancels the statements of these sessions; the sessions stay. What they did in their
     /// transaction is lost.
     pub fn cancel(
@@ -358,6 +373,19 @@ pub(crate) async fn sessions(
         [one] => one.to_string(),
         [first, ..] => format!("{} are; the longest: {first}", found.len()),
     };
+    Ok(Verdict::pass_if(found.is_empty(), found, why))
+}
+
+/// Nobody is connected
+#[check(title = "Nobody is connected to {db}")]
+pub(crate) async fn unused(cx: &Observer, db: &Postgres) -> Result<Verdict<Vec<Activity>>> {
+    let sql = format!(
+        "SELECT {ACTIVITY} FROM pg_stat_activity a WHERE a.backend_type = 'client backend' \
+         AND a.pid <> pg_backend_pid() AND a.datname = current_database() ORDER BY a.pid"
+    );
+    let found: Vec<Activity> = db.read(cx).await?.query(&sql, &[]).await?;
+    let all: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let why = if all.is_empty() { "nobody is".into() } else { all.join("; ") };
     Ok(Verdict::pass_if(found.is_empty(), found, why))
 }
 

@@ -15,7 +15,7 @@ use runbook_macros::{check, step};
 use serde::{Deserialize, Serialize};
 
 pub use self::restore::{Restored, RowCounts};
-pub(crate) use self::restore::{TABLES, fill};
+pub(crate) use self::restore::{TABLES, fill, shown};
 pub use self::retention::Retention;
 pub(crate) use self::scratch::contents;
 pub use self::scratch::{Scratch, TableContent, TestRestore};
@@ -203,7 +203,8 @@ impl Postgres {
         dump: impl IntoInput<Verified<Dump>>,
         safety: impl IntoInput<Verified<Dump>>,
     ) -> impl Step<Output = Restored, Rollback = RowCounts> {
-        restore::restore(self, dump, safety)
+        let (dump, safety) = (dump.into_input(), safety.into_input());
+        restore::Restore { db: self.clone(), dump, safety }
     }
 
     /// As [`restore`](Self::restore), for a database whose content can't be dumped any more, or
@@ -222,7 +223,7 @@ impl Postgres {
         &self,
         dump: impl IntoInput<Verified<Dump>>,
     ) -> impl Step<Output = Restored, Rollback = runbook_core::Irreversible> {
-        restore::restore_over(self, dump)
+        restore::RestoreOver { db: self.clone(), dump: dump.into_input() }
     }
 
     /// Restores a dump into a scratch database of the same server, counts its rows and takes
@@ -243,7 +244,7 @@ impl Postgres {
         &self,
         dump: impl IntoInput<Verified<Dump>>,
     ) -> impl Step<Output = TestRestore, Rollback = Scratch> {
-        scratch::test_restore(self, dump)
+        scratch::RestoreTest { db: self.clone(), dump: dump.into_input() }
     }
 
     /// What retention would remove from a folder of dumps of this database, oldest first.

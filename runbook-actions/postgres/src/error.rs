@@ -224,7 +224,7 @@ impl Error {
             Self::OldProgram { .. } => "install the client of the server's own version, or \
                  configure `programs`, its folder (e.g. /usr/lib/postgresql/15/bin)"
                 .into(),
-            Self::Program { .. } => return None,
+            Self::Program { why, .. } => return program_advice(why).map(Into::into),
             Self::Changed { .. } | Self::Unusable { .. } => {
                 "use another dump; nothing was dropped or changed".into()
             }
@@ -326,15 +326,15 @@ impl Error {
         said: &str,
     ) -> Self {
         let host = host.to_owned();
-        let missing = [": not found", "No such file or directory", "command not found"];
         let line = |words: &[&str]| {
             said.lines().find(|line| words.iter().any(|word| line.contains(word))).map(str::trim)
         };
+        let missing = [": not found", "No such file or directory", "command not found"];
         if let Some(line) = line(&missing)
-            && line.contains(program)
             && (exit.contains("127") || exit.contains("126"))
+            && let Some(program) = PROGRAMS.iter().find(|program| line.contains(*program))
         {
-            return Self::NoProgram { host, program: program.to_owned() };
+            return Self::NoProgram { host, program: (*program).to_owned() };
         }
         let why = |line: &str| scrub(line).into_owned();
         if let Some(line) = line(&["server version mismatch", "unsupported version"]) {
@@ -388,11 +388,31 @@ fn refused_advice(code: &str) -> Option<&'static str> {
     })
 }
 
+fn program_advice(why: &str) -> Option<&'static str> {
+    let known = [
+        ("lock timeout", "stop what uses the database first (the check `unused` says who does)"),
+        ("password authentication failed", "check the password that is configured"),
+        ("No space left on device", "free disk space there, or use another folder"),
+        ("Permission denied", "use a folder in which the user may write, or run as another one"),
+        ("permission denied", "connect as the owner of the database or a superuser"),
+        ("must be owner", "connect as the owner of the database or a superuser"),
+        ("does not exist", "create what is missing (a role, a database, an extension) first"),
+        ("Connection refused", "see whether the server runs and where it listens"),
+        ("could not connect", "see whether the server runs and where it listens"),
+    ];
+    known.iter().find(|(words, _)| why.contains(words)).map(|(_, advice)| *advice)
+}
+
+/// What we run there.
+const PROGRAMS: [&str; 9] =
+    ["pg_dump", "pg_restore", "psql", "gzip", "awk", "sed", "sha256sum", "tail", "mktemp"];
+
 /// The Debian package of a program.
 fn package(program: &str) -> &'static str {
     match program {
         "gzip" => "gzip",
         "awk" => "mawk",
+        "sed" => "sed",
         "sha256sum" | "tail" | "mktemp" => "coreutils",
         _ => "postgresql-client",
     }

@@ -4,7 +4,7 @@ use runbook_core::{About, Context, Input, IntoInput, Observer, Result, Rollback,
 use serde::{Deserialize, Serialize};
 
 use crate::client::Postgres;
-use crate::dump::{Dump, Scratch, TableContent, Verified, contents, fill};
+use crate::dump::{Dump, Scratch, TableContent, Verified, contents, fill, shown};
 use crate::error::Error;
 use crate::session::Session;
 use crate::statements::one_transaction;
@@ -183,7 +183,7 @@ impl Step for Prove {
         .arg("db", &self.db)
         .arg("up", &self.migration.up)
         .arg("down", &self.migration.down)
-        .arg("dump", self.dump.clone().map(|dump| dump.path.clone()).shown())
+        .arg("dump", shown(&self.dump))
         .repeatable()
     }
 

@@ -33,13 +33,14 @@ pub(crate) struct Program<'a> {
     words: Vec<String>,
     shown: String,
     settings: String,
+    application: Option<String>,
 }
 
 impl<'a> Program<'a> {
     /// The program `name`.
     pub(crate) fn new(db: &'a Postgres, name: &'static str) -> Self {
         let (words, shown) = (vec![name.into()], name.into());
-        Self { db, name, words, shown, settings: String::new() }
+        Self { db, name, words, shown, settings: String::new(), application: None }
     }
 
     /// A shell script whose text is fixed and whose arguments are `$1`, `$2` ..; errors show it as
@@ -53,7 +54,7 @@ impl<'a> Program<'a> {
     ) -> Self {
         let words = ["sh", "-c", script, "sh"].into_iter().chain(args.iter().copied());
         let words = words.map(str::to_owned).collect();
-        Self { db, name, words, shown: shown.into(), settings: String::new() }
+        Self { db, name, words, shown: shown.into(), settings: String::new(), application: None }
     }
 
     /// One more argument.
@@ -67,6 +68,12 @@ impl<'a> Program<'a> {
     /// Settings of the server for this session, as `-c name=value`.
     pub(crate) fn settings(mut self, settings: impl Into<String>) -> Self {
         self.settings = settings.into();
+        self
+    }
+
+    /// What it calls itself to the server.
+    pub(crate) fn application(mut self, name: String) -> Self {
+        self.application = Some(name);
         self
     }
 
@@ -96,7 +103,7 @@ impl<'a> Program<'a> {
             .env("PGPORT", config.port)
             .env("PGUSER", &config.user)
             .env("PGDATABASE", &config.database)
-            .env("PGAPPNAME", &config.application_name)
+            .env("PGAPPNAME", self.application.as_ref().unwrap_or(&config.application_name))
             .env("PGCONNECT_TIMEOUT", config.connect_timeout.as_secs().max(1))
             .env("LC_ALL", "C")
             .stdin(password);

@@ -56,6 +56,12 @@ impl Reader<'_> {
         only(&self.0, sql, self.query(sql, values).await?)
     }
 
+    /// Lets statements of this connection run as long as the unit may.
+    pub(crate) async fn unlimited(self) -> Result<Self> {
+        self.0.batch("SET statement_timeout = 0").await?;
+        Ok(self)
+    }
+
     async fn rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
         self.0.batch("BEGIN TRANSACTION READ ONLY").await?;
         let rows = self.0.rows(sql, values).await;
@@ -126,26 +132,27 @@ pub(crate) struct Connection<'a> {
     cx: &'a Observer,
     db: Postgres,
     client: Client,
-    driver: JoinHandle<()>,
+    driver: Option<JoinHandle<()>>,
 }
 
 impl Drop for Connection<'_> {
-    /// The task that drives the connection ends by itself once the client is gone, except if the
-    /// other end is silent.
+    /// The task that drives the connection says goodbye and ends once the client is gone, except
+    /// if the other end is silent.
     fn drop(&mut self) {
-        let driver = std::mem::replace(&mut self.driver, tokio::spawn(async {}));
-        if !self.client.is_closed() && tokio::runtime::Handle::try_current().is_ok() {
-            tokio::spawn(async move {
-                let mut driver = driver;
-                if timeout(Duration::from_secs(5), &mut driver).await.is_err() {
+        let Some(mut driver) = self.driver.take() else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                if timeout(GOODBYE, &mut driver).await.is_err() {
                     driver.abort();
                 }
-            });
-        } else {
-            driver.abort();
+            })),
+            Err(_) => driver.abort(),
         }
     }
 }
+
+/// How long a connection may take to end.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 impl<'a> Connection<'a> {
     pub(crate) async fn open(db: &Postgres, cx: &'a Observer, read_only: bool) -> Result<Self> {
@@ -196,7 +203,7 @@ impl<'a> Connection<'a> {
                 }
             },
         };
-        let this = Self { cx, db: db.clone(), client, driver };
+        let this = Self { cx, db: db.clone(), client, driver: Some(driver) };
         // Not as options of the startup message: poolers refuse those.
         this.batch(&format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; \

@@ -1,8 +1,9 @@
 //! Emptying a database and filling it from a dump, in one transaction.
 
-use runbook_core::{Context, Observer, Result, Rollback};
-use runbook_macros::step;
+use runbook_core::{About, Context, Input, Irreversible, Observer, Result, Rollback, Step, Visit};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::time::timeout;
 
 use super::verify::unchanged;
 use super::{Dump, Format, Verified};
@@ -40,53 +41,88 @@ impl RowCounts {
     }
 }
 
-/// Fill the database from a dump
-///
-/// It is emptied and filled in one transaction. A rollback fills it from the safety dump.
-#[step(
-    title = "Restore {db} from {dump}",
-    rollback = RowCounts,
-    repeatable,
-    preview = "in one transaction: drop what is there, then run the dump"
-)]
-pub(crate) async fn restore(
-    cx: &Context,
-    db: &Postgres,
-    dump: Verified<Dump>,
-    safety: Verified<Dump>,
-) -> Result<Restored> {
-    // The way back has to be there before anything is dropped.
-    unchanged(cx, db, &safety).await?;
-    fill(cx, db, &dump).await
+/// Fills a database from a dump, and from the safety dump if that is undone.
+pub(super) struct Restore {
+    pub(super) db: Postgres,
+    pub(super) dump: Input<Verified<Dump>>,
+    pub(super) safety: Input<Verified<Dump>>,
 }
 
-impl Rollback<restore> for RowCounts {
-    async fn record(step: &restore, cx: &Observer) -> Result<Self> {
-        counts(&step.db.read(cx).await?).await
+impl Step for Restore {
+    type Output = Restored;
+    type Rollback = RowCounts;
+
+    fn about(&self) -> About {
+        about("restore", format!("Restore {} from a dump", self.db))
+            .doc(
+                "It is emptied and filled in one transaction. A rollback fills it from the safety \
+                 dump.",
+            )
+            .arg("db", &self.db)
+            .arg("dump", shown(&self.dump))
+            .arg("safety", shown(&self.safety))
     }
 
-    async fn rollback(&self, step: &restore, _: Option<&Restored>, cx: &Context) -> Result<()> {
+    fn inputs(&self, visit: &mut dyn Visit) {
+        visit.see("dump", &self.dump);
+        visit.see("safety", &self.safety);
+    }
+
+    async fn run(&self, cx: &Context) -> Result<Restored> {
+        // The way back has to be there before anything is dropped.
+        let safety = self.safety.get(cx)?;
+        unchanged(cx, &self.db, &safety).await?;
+        fill(cx, &self.db, &self.dump.get(cx)?).await
+    }
+}
+
+impl Rollback<Restore> for RowCounts {
+    async fn record(step: &Restore, cx: &Observer) -> Result<Self> {
+        counts(&step.db.read(cx).await?.unlimited().await?).await
+    }
+
+    async fn rollback(&self, step: &Restore, _: Option<&Restored>, cx: &Context) -> Result<()> {
         let safety = step.safety.get(cx)?;
         cx.say(format!("filling {} from {}", step.db, *safety));
         fill(cx, &step.db, &safety).await.map(drop)
     }
 }
 
-/// Fill the database from a dump, for good
-///
-/// It is emptied and filled in one transaction.
-#[step(
-    title = "Restore {db} from {dump}, for good",
-    irreversible,
-    repeatable,
-    preview = "in one transaction: drop what is there, then run the dump"
-)]
-pub(crate) async fn restore_over(
-    cx: &Context,
-    db: &Postgres,
-    dump: Verified<Dump>,
-) -> Result<Restored> {
-    fill(cx, db, &dump).await
+/// Fills a database from a dump, for good.
+pub(super) struct RestoreOver {
+    pub(super) db: Postgres,
+    pub(super) dump: Input<Verified<Dump>>,
+}
+
+impl Step for RestoreOver {
+    type Output = Restored;
+    type Rollback = Irreversible;
+
+    fn about(&self) -> About {
+        about("restore-over", format!("Restore {} from a dump, for good", self.db))
+            .doc("It is emptied and filled in one transaction.")
+            .arg("db", &self.db)
+            .arg("dump", shown(&self.dump))
+    }
+
+    fn inputs(&self, visit: &mut dyn Visit) {
+        visit.see("dump", &self.dump);
+    }
+
+    async fn run(&self, cx: &Context) -> Result<Restored> {
+        fill(cx, &self.db, &self.dump.get(cx)?).await
+    }
+}
+
+fn about(id: &str, title: String) -> About {
+    About::new(id, title)
+        .preview("in one transaction: drop what is there, then run the dump")
+        .repeatable()
+}
+
+/// The path of a dump, which is what a person knows it by.
+pub(crate) fn shown(dump: &Input<Verified<Dump>>) -> String {
+    dump.clone().map(|dump| dump.path.clone()).shown()
 }
 
 /// Writes what psql is to run: a transaction that drops all, then the dump, then the end of the
@@ -118,7 +154,7 @@ read_to_end=$(
             printf 'BEGIN;\n%s\n' "$3"
             produce "$1" "$2" && printf '\nCOMMIT;\n'
             echo $? >&3
-        } | psql --no-psqlrc --quiet --output=/dev/null --set=ON_ERROR_STOP=1 --file=-
+        } | psql --no-psqlrc --no-password --quiet --output=/dev/null --set=ON_ERROR_STOP=1 --file=-
     } 3>&1
 )
 ran=$?
@@ -182,9 +218,11 @@ pub(crate) async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> 
         (Format::Gzip, _) => "gzip-with-large-objects",
         (Format::Custom, _) => "custom",
     };
+    end_leftovers(cx, db).await?;
     let file = dump.path.display().to_string();
     let shown = format!("restore {} into {}", runbook_core::quote(&file), db.database());
     Program::script(db, "psql", FILL, &[way, &file, EMPTY], shown)
+        .application(application(cx))
         // The lock limit holds: a session that was forgotten must not keep this waiting for ever.
         .settings(format!(
             "-c statement_timeout=0 -c lock_timeout={}",
@@ -214,6 +252,43 @@ pub(crate) async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> 
     cx.say(format!("{} rows in {} tables", rows.total(), rows.tables.len()));
     Ok(Restored { dump: (**dump).clone(), rows })
 }
+
+/// The name under which a unit fills a database.
+fn application(cx: &Observer) -> String {
+    format!("runbook restore {:016x}", super::scratch::number(cx))
+}
+
+/// Ends what an earlier attempt of this unit left running on the server: with its connection to us
+/// lost it goes on, holds its locks, and would end its transaction under our hands.
+async fn end_leftovers(cx: &Context, db: &Postgres) -> Result<()> {
+    let session = db.session(cx).await?;
+    let theirs = "FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()";
+    let name = [application(cx).into()];
+    let ended: Vec<bool> =
+        session.query(&format!("SELECT pg_terminate_backend(pid) {theirs}"), &name).await?;
+    if ended.is_empty() {
+        return Ok(());
+    }
+    cx.say("ending what an earlier attempt left running on the server");
+    let gone = async {
+        while session.one::<bool>(&format!("SELECT EXISTS (SELECT {theirs})"), &name).await? {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    match timeout(LEFTOVERS, gone).await {
+        Ok(gone) => gone,
+        Err(_) => Err(Error::Unsafe {
+            place: db.to_string(),
+            why: "an earlier attempt still runs on the server, and does not end".into(),
+            next: "look for it in pg_stat_activity, then resume the run".into(),
+        }
+        .into_failure()),
+    }
+}
+
+/// How long what was told to end may take: it may have much to take back.
+const LEFTOVERS: Duration = Duration::from_secs(60);
 
 /// The tables that belong to users, not to an extension.
 pub(crate) const TABLES: &str = "SELECT n.nspname AS schema, c.relname AS name \

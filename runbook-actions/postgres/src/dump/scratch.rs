@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use runbook_core::{Context, Observer, Result, Rollback};
-use runbook_macros::step;
+use runbook_core::{About, Context, Input, Observer, Result, Rollback, Step, Visit};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::restore::{TABLES, fill};
+use super::restore::{TABLES, fill, shown};
 use super::{Dump, Verified};
 use crate::client::Postgres;
 use crate::error::Error;
@@ -47,12 +47,7 @@ pub struct Scratch {
 impl Scratch {
     /// The scratch database of this unit of this run.
     pub(crate) fn database(cx: &Observer, db: &Postgres) -> Postgres {
-        use std::hash::{Hash, Hasher};
-        // The same after a resume by another process: not the randomly seeded hasher.
-        #[allow(deprecated)]
-        let mut hash = std::hash::SipHasher::new();
-        (cx.run_id().as_str(), cx.unit_id().as_str()).hash(&mut hash);
-        db.other(format!("runbook_scratch_{:016x}", hash.finish()))
+        db.other(format!("runbook_scratch_{:016x}", number(cx)))
     }
 
     pub(crate) fn is_there(&self) -> bool {
@@ -97,57 +92,81 @@ impl Scratch {
     }
 }
 
-/// Restore the dump into a scratch database, verify it, and drop it
-#[step(
-    title = "Test that {dump} can be restored",
-    rollback = Scratch,
-    repeatable,
-    preview = "create a scratch database, fill it, count its rows, drop it"
-)]
-pub(crate) async fn test_restore(
-    cx: &Context,
-    db: &Postgres,
-    dump: Verified<Dump>,
-) -> Result<TestRestore> {
-    let tested = async {
-        let scratch = Scratch::create(cx, db).await?;
+/// A number of this unit of this run, the same in every process.
+pub(super) fn number(cx: &Observer) -> u64 {
+    let name = format!("{}:{}", cx.run_id(), cx.unit_id());
+    let digest = Sha256::digest(name.as_bytes());
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// Restores a dump into a scratch database, looks at it, and drops it.
+pub(super) struct RestoreTest {
+    pub(super) db: Postgres,
+    pub(super) dump: Input<Verified<Dump>>,
+}
+
+impl Step for RestoreTest {
+    type Output = TestRestore;
+    type Rollback = Scratch;
+
+    fn about(&self) -> About {
+        About::new("test-restore", format!("Test that a dump of {} can be restored", self.db))
+            .doc("Into a scratch database, which is dropped come what may.")
+            .preview("create a scratch database, fill it, count its rows, drop it")
+            .arg("db", &self.db)
+            .arg("dump", shown(&self.dump))
+            .repeatable()
+    }
+
+    fn inputs(&self, visit: &mut dyn Visit) {
+        visit.see("dump", &self.dump);
+    }
+
+    async fn run(&self, cx: &Context) -> Result<TestRestore> {
+        let dump = self.dump.get(cx)?;
+        let tested = self.test(cx, &dump).await;
+        // Come what may. What the test found comes first, if both fail.
+        let removed = Scratch::remove(cx, &self.db).await;
+        let tested = tested?;
+        removed?;
+        let rows: u64 = tested.tables.iter().map(|content| content.rows).sum();
+        cx.say(format!("{rows} rows in {} tables; it was dropped again", tested.tables.len()));
+        Ok(tested)
+    }
+}
+
+impl RestoreTest {
+    async fn test(&self, cx: &Context, dump: &Verified<Dump>) -> Result<TestRestore> {
+        let scratch = Scratch::create(cx, &self.db).await?;
         let started = Instant::now();
-        fill(cx, &scratch, &dump).await?;
+        fill(cx, &scratch, dump).await?;
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let session = scratch.session(cx).await?.unlimited().await?;
         let (tables, large_objects) = contents(&session).await?;
         let found: Vec<_> = tables.iter().map(|content| &content.table).collect();
         let listed: Vec<_> = dump.contents().tables.iter().collect();
-        if found != listed {
-            let names = |tables: &[&Table]| {
-                tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            };
-            return Err(Error::Unusable {
-                host: dump.host.clone(),
-                path: dump.path.clone(),
-                why: format!("it lists {}, and gave {}", names(&listed), names(&found)),
-            }
-            .into_failure());
+        if found == listed {
+            return Ok(TestRestore { tables, large_objects, took_ms });
         }
-        Ok(TestRestore { tables, large_objects, took_ms })
-    };
-    let tested = tested.await;
-    // Come what may. What the test found comes first, if both fail.
-    let removed = Scratch::remove(cx, db).await;
-    let tested = tested?;
-    removed?;
-    let rows: u64 = tested.tables.iter().map(|content| content.rows).sum();
-    cx.say(format!("{rows} rows in {} tables; it was dropped again", tested.tables.len()));
-    Ok(tested)
+        let names = |tables: &[&Table]| {
+            tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        Err(Error::Unusable {
+            host: dump.host.clone(),
+            path: dump.path.clone(),
+            why: format!("it lists {}, and gave {}", names(&listed), names(&found)),
+        }
+        .into_failure())
+    }
 }
 
-impl Rollback<test_restore> for Scratch {
-    async fn record(step: &test_restore, cx: &Observer) -> Result<Self> {
+impl Rollback<RestoreTest> for Scratch {
+    async fn record(step: &RestoreTest, cx: &Observer) -> Result<Self> {
         Self::look(cx, &step.db).await
     }
     async fn rollback(
         &self,
-        step: &test_restore,
+        step: &RestoreTest,
         _: Option<&TestRestore>,
         cx: &Context,
     ) -> Result<()> {

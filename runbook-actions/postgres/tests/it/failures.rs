@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use runbook_core::testing::{self, FakeTarget, Surroundings};
-use runbook_core::{Check as _, FailureKind, Host, Secret, Status, Step as _};
+use runbook_core::{FailureKind, Host, Secret, Status, Step as _, Wait};
 use runbook_postgres::{Config, Format, Postgres};
 use runbook_targets::Local;
 
@@ -208,12 +209,120 @@ async fn a_full_disk_leaves_no_partial_dump() {
     assert_eq!(left, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_down_and_comes_up_is_waited_for() {
-    let cluster = Cluster::start(Default::default());
+    let cluster = std::sync::Arc::new(Cluster::start(Default::default()));
     let db = cluster.database("postgres");
     cluster.stop("fast");
-    assert!(check(db.accepting()).await.is_err());
-    cluster.up();
-    assert!(db.accepting().check(&testing::observer()).await.unwrap().passed());
+    let failure = check(db.accepting()).await.unwrap_err();
+    assert!(failure.to_string().contains("can't be reached"), "{failure}");
+    let starting = tokio::task::spawn_blocking({
+        let cluster = cluster.clone();
+        move || cluster.up()
+    });
+    let outcome = run(|b| {
+        let wait = Wait::at_most(Duration::from_secs(30));
+        b.wait_until(db.accepting(), wait);
+    })
+    .await;
+    assert_eq!(outcome.status, Status::Succeeded);
+    starting.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restore_does_not_wait_for_ever_for_those_who_use_the_database() {
+    let cluster = Cluster::shared();
+    let config = cluster.config("in use").lock_timeout(Duration::from_millis(200));
+    cluster.create("in use", "CREATE TABLE t AS SELECT 1 AS n");
+    let db = on(config);
+    assert!(check(db.unused()).await.unwrap().passed());
+    let dump = step(db.dump(cluster.path("dumps"), Format::Custom)).await.unwrap();
+    let dump = check(db.verify(dump)).await.unwrap().into_evidence();
+    let cx = testing::context();
+    let session = db.session(&cx).await.unwrap();
+    session.batch("BEGIN; SELECT * FROM t").await.unwrap();
+    let verdict = check(db.unused()).await.unwrap();
+    assert!(verdict.why().contains("idle in transaction"), "{}", verdict.why());
+    let failure = step(db.restore_over(dump)).await.unwrap_err();
+    assert!(failure.to_string().contains("due to lock timeout"), "{failure}");
+    assert!(failure.to_problem().next.unwrap().starts_with("stop what uses the database first"));
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM t", &[]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_a_lost_attempt_left_running_on_the_server_is_ended_first() {
+    let cluster = Cluster::shared();
+    let db = cluster.create("left", "CREATE TABLE t AS SELECT 1 AS n");
+    let dump = step(db.dump(cluster.path("dumps"), Format::Plain)).await.unwrap();
+    let dump = check(db.verify(dump)).await.unwrap().into_evidence();
+    // As psql of an attempt whose connection was cut: it holds all locks, and goes on.
+    let restoring = db.restore_over(dump);
+    let cx = testing::context();
+    let leftover = db.session(&cx).await.unwrap();
+    let name = application_of_a_restore(&cluster, &db).await;
+    leftover.batch(&format!("SET application_name = '{name}'; BEGIN; DROP TABLE t")).await.unwrap();
+    restoring.run(&cx).await.unwrap();
+    assert!(leftover.query::<()>("SELECT 1", &[]).await.is_err(), "it was ended");
+    assert_eq!(cluster.psql("left", "SELECT count(*) FROM t"), "1");
+}
+
+/// The name that a restore of the unit of `testing::context` shows to the server.
+async fn application_of_a_restore(cluster: &Cluster, db: &Postgres) -> String {
+    let dump = step(db.dump(cluster.path("dumps"), Format::Plain)).await.unwrap();
+    let dump = check(db.verify(dump)).await.unwrap().into_evidence();
+    // Held up by a lock until it has been seen.
+    let cx = testing::context();
+    let holder = db.session(&cx).await.unwrap();
+    holder.batch("BEGIN; LOCK TABLE t").await.unwrap();
+    let other = testing::context();
+    let restoring = db.restore_over(dump);
+    let looking = async {
+        let sql = "SELECT max(application_name) FROM pg_stat_activity \
+                   WHERE datname = 'left' AND application_name LIKE 'runbook restore%'";
+        until(|| !cluster.psql("postgres", sql).is_empty()).await;
+        let name = cluster.psql("postgres", sql);
+        holder.batch("ROLLBACK").await.unwrap();
+        name
+    };
+    let (restored, name) = tokio::join!(restoring.run(&other), looking);
+    restored.unwrap();
+    name
+}
+
+#[tokio::test]
+async fn a_killed_psql_leaves_the_database_as_it_was() {
+    let cluster = Cluster::shared();
+    let db =
+        cluster.create("psql killed", "CREATE TABLE a AS SELECT 1 AS n; CREATE TABLE t (n int)");
+    let dump = step(db.dump(cluster.path("dumps"), Format::Gzip)).await.unwrap();
+    let dump = check(db.verify(dump)).await.unwrap().into_evidence();
+    cluster.psql("psql killed", "INSERT INTO a VALUES (2)");
+    let cx = testing::context();
+    let holder = db.session(&cx).await.unwrap();
+    holder.batch("BEGIN; LOCK TABLE t").await.unwrap();
+    let other = testing::context();
+    let restoring = db.restore_over(dump);
+    let killing = async {
+        let waits = "SELECT pid FROM pg_stat_activity WHERE datname = 'psql killed' \
+                     AND application_name LIKE 'runbook restore%' AND wait_event_type = 'Lock'";
+        until(|| !cluster.psql("postgres", waits).is_empty()).await;
+        let parent = processes(&["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]);
+        let ours = parent.into_iter().filter(|pid| {
+            let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            comm == "psql\n" && String::from_utf8_lossy(&env).contains("PGDATABASE=psql killed")
+        });
+        for pid in ours {
+            Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        }
+        // The server notices when it next speaks to its client.
+        holder.batch("ROLLBACK").await.unwrap();
+    };
+    let (failure, ()) = tokio::join!(restoring.run(&other), killing);
+    let failure = failure.unwrap_err();
+    assert!(failure.to_string().contains("exit code 137"), "{failure}");
+    until(|| {
+        cluster.psql("psql killed", "SELECT string_agg(n::text, ',' ORDER BY n) FROM a") == "1,2"
+    })
+    .await;
 }
