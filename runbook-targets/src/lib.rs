@@ -19,7 +19,6 @@ mod rate_limit;
 #[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
 mod refused;
 #[cfg(any(feature = "ssh", feature = "container"))]
-#[allow(dead_code)]
 mod remote;
 #[cfg(feature = "ssh")]
 mod ssh;
@@ -36,6 +35,6 @@ pub use crate::local::Local;
 pub use crate::operation::Operation;
 pub use crate::rate_limit::RateLimit;
 #[cfg(feature = "ssh")]
-pub use crate::ssh::{Auth, HostKeys};
+pub use crate::ssh::{Auth, HostKeys, Ssh};
 pub use crate::sudo::Sudo;
 pub use crate::within::{InDir, WithEnv};

@@ -1,8 +1,5 @@
 //! A host over SSH.
 
-// The target is assembled on top of them.
-#![cfg_attr(not(test), allow(dead_code))]
-
 mod algorithms;
 mod auth;
 mod bell;
@@ -17,6 +14,7 @@ mod offer;
 mod pool;
 mod proxy;
 mod stream;
+mod target;
 mod trust;
 mod tunnel;
 
@@ -24,4 +22,5 @@ mod tunnel;
 mod tests;
 
 pub use self::auth::Auth;
+pub use self::target::Ssh;
 pub use self::trust::HostKeys;
