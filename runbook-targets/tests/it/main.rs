@@ -14,3 +14,8 @@ mod files;
 mod sockets;
 mod sudo;
 mod support;
+
+/// This machine.
+fn here() -> runbook_core::Host {
+    runbook_core::Host::new(runbook_targets::Local::new())
+}
