@@ -19,3 +19,6 @@ mod support;
 fn here() -> runbook_core::Host {
     runbook_core::Host::new(runbook_targets::Local::new())
 }
+
+/// Whether [`here`] is the target `Local`.
+const HERE_IS_LOCAL: bool = true;

@@ -43,3 +43,6 @@ pub(crate) fn to(sshd: &Sshd) -> Ssh {
         .known_hosts(known_hosts)
         .auth(Auth::new().key_file(sshd.client_key()).without_agent())
 }
+
+/// Whether [`here`] is the target `Local`.
+const HERE_IS_LOCAL: bool = false;
