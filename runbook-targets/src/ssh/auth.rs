@@ -20,6 +20,7 @@ use super::config::Resolved;
 /// configuration names, or those in `~/.ssh`. Keys that are given here come first.
 ///
 /// A password is never asked for: it comes from a [`Secret`], and is used only if no key was taken.
+/// Certificates and Kerberos are not used, FIDO keys through an agent only.
 ///
 /// ```
 /// use runbook_core::Secret;
