@@ -101,7 +101,8 @@ impl Auth {
         self
     }
 
-    /// The user's password, for a host that takes no key.
+    /// The user's password, for a host that takes no key. Jump hosts that the ssh configuration
+    /// names are not told it: `Ssh::through` is for those that have one of their own.
     #[must_use]
     pub fn password(mut self, password: Secret) -> Self {
         self.password = Some(password);
@@ -113,6 +114,11 @@ impl Auth {
     pub fn without_agent(mut self) -> Self {
         self.without_agent = true;
         self
+    }
+
+    /// For a jump host that the ssh configuration names: it must not learn another host's password.
+    pub(super) fn of_jump_host(&self) -> Self {
+        Self { password: None, ..self.clone() }
     }
 
     /// Signs in. Blocks.

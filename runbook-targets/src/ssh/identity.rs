@@ -22,11 +22,6 @@ impl Identity {
         let trust = Trust::new(&resolved, host_keys);
         Self { resolved, trust, auth }
     }
-
-    /// Why a handshake with a server that makes this offer fails; `None` if it is not for that.
-    pub(crate) fn disagreement(&self, offer: &Offer) -> Option<Failure> {
-        algorithms::disagreement(&self.resolved, offer)
-    }
 }
 
 impl Login for Identity {
@@ -39,6 +34,10 @@ impl Login for Identity {
         self.trust.verify(&key)?;
         self.auth.sign_in(session, &self.resolved)
     }
+
+    fn disagreement(&self, offer: &Offer) -> Option<Failure> {
+        algorithms::disagreement(&self.resolved, offer)
+    }
 }
 
 #[cfg(test)]
@@ -47,9 +46,11 @@ mod tests {
     use std::net::TcpStream;
 
     use lab::{KeyKind, Sshd};
+    use runbook_core::Target as _;
     use ssh2::{MethodType, Session};
 
     use super::*;
+    use crate::ssh::Ssh;
     use crate::ssh::config::Lookup;
 
     /// Signs in to the alias `web` of a configuration that has these lines as well.
@@ -110,5 +111,31 @@ mod tests {
         assert!(advice.ends_with("configuration of 127.0.0.1: `Ciphers +aes256-cbc`"), "{advice}");
         let session = enter(&sshd, "Ciphers +aes256-cbc").await.unwrap();
         assert_eq!(session.methods(MethodType::CryptCs), Some("aes256-cbc"));
+    }
+
+    #[tokio::test]
+    async fn a_target_says_over_which_algorithms_a_handshake_failed() {
+        let sshd = Sshd::builder().config("KexAlgorithms diffie-hellman-group14-sha1").start();
+        let host = Ssh::at("127.0.0.1")
+            .port(sshd.port())
+            .user(sshd.user())
+            .known_hosts(sshd.dir().join("none"));
+        let failure = host.stat(std::path::Path::new("/")).await.unwrap_err();
+        let said = failure.to_string();
+        assert!(
+            said.contains("the server offers diffie-hellman-group14-sha1, and what is"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_jump_host_is_neither_pinned_by_another_key_nor_told_the_password() {
+        let policies = [HostKeys::Strict, HostKeys::AcceptNew, HostKeys::Pinned("x".into())];
+        assert_eq!(
+            policies.map(|policy| policy.of_jump_host()),
+            [HostKeys::Strict, HostKeys::AcceptNew, HostKeys::Strict]
+        );
+        let auth = Auth::new().key_file("/key").password("correct horse".into());
+        assert_eq!(format!("{:?}", auth.of_jump_host()), r#"Auth { keys: ["/key"], .. }"#);
     }
 }
