@@ -80,24 +80,12 @@ pub(super) fn disagreement(resolved: &Resolved, offer: &Offer) -> Option<Failure
             Some(name) => without_mac |= name.contains("gcm") || name.contains("poly1305"),
             None if choice.option == "MACs" && without_mac => {}
             None => {
-                return Some(
-                    Failure::new(
-                        FailureKind::Refused,
-                        format!(
-                            "no algorithm in common: as `{}` the server offers {}, and what is \
-                             accepted here is {}",
-                            choice.option,
-                            offered.join(","),
-                            ours.join(","),
-                        ),
-                    )
-                    .while_doing(format!("the handshake with {}", resolved.host))
-                    .next(format!(
-                        "bring the server's software up to date, or allow what it offers in the \
-                         ssh configuration: `{} +..` for this host",
-                        choice.option
-                    )),
-                );
+                let possible: Vec<_> = offered
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|name| supported.contains(name) && !name.contains("-cert-"))
+                    .collect();
+                return Some(choice.not_agreed(resolved, offered, &ours, &possible));
             }
         }
     }
@@ -146,6 +134,36 @@ fn choices(resolved: &Resolved) -> [Choice<'_>; 4] {
 impl Choice<'_> {
     fn order(&self, supported: &[&str], first: &[&str]) -> Vec<&str> {
         order(self.usual, self.chosen, supported, first)
+    }
+
+    fn not_agreed(
+        &self,
+        resolved: &Resolved,
+        offered: &[String],
+        ours: &[&str],
+        possible: &[&str],
+    ) -> Failure {
+        let Resolved { name, host, .. } = resolved;
+        let option = self.option;
+        let (offered, ours) = (offered.join(","), ours.join(","));
+        let failure = Failure::new(
+            FailureKind::Refused,
+            format!(
+                "no algorithm in common: as `{option}` the server offers {offered}, and what is \
+                 accepted here is {ours}"
+            ),
+        )
+        .while_doing(format!("the handshake with {host}"));
+        if possible.is_empty() {
+            // libssh2 is built without the worst of them.
+            failure.next("bring the server's software up to date: nothing here speaks its own")
+        } else {
+            failure.next(format!(
+                "bring the server's software up to date; until then, allow its own in the ssh \
+                 configuration of {name}: `{option} +{}`",
+                possible.join(",")
+            ))
+        }
     }
 
     fn cannot_be_had(&self, supported: &[&str]) -> Failure {
@@ -238,7 +256,7 @@ mod tests {
         for (option, offered, ours) in [
             ("HostKeyAlgorithms", "ssh-rsa", "ssh-ed25519,"),
             ("KexAlgorithms", "diffie-hellman-group14-sha1", "curve25519-sha256,"),
-            ("Ciphers", "aes256-cbc", "aes128-gcm@openssh.com,"),
+            ("Ciphers", "aes256-cbc,3des-cbc", "aes128-gcm@openssh.com,"),
         ] {
             let (refused, said) = refusal(&format!("{option} {offered}"));
             let said = said.unwrap();

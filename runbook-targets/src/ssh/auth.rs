@@ -20,6 +20,7 @@ use super::config::Resolved;
 /// configuration names, or those in `~/.ssh`. Keys that are given here come first.
 ///
 /// A password is never asked for: it comes from a [`Secret`], and is used only if no key was taken.
+/// Certificates and Kerberos are not used, FIDO keys through an agent only.
 ///
 /// ```
 /// use runbook_core::Secret;
@@ -100,7 +101,8 @@ impl Auth {
         self
     }
 
-    /// The user's password, for a host that takes no key.
+    /// The user's password, for a host that takes no key. Jump hosts that the ssh configuration
+    /// names are not told it: `Ssh::through` is for those that have one of their own.
     #[must_use]
     pub fn password(mut self, password: Secret) -> Self {
         self.password = Some(password);
@@ -112,6 +114,11 @@ impl Auth {
     pub fn without_agent(mut self) -> Self {
         self.without_agent = true;
         self
+    }
+
+    /// For a jump host that the ssh configuration names: it must not learn another host's password.
+    pub(super) fn of_jump_host(&self) -> Self {
+        Self { password: None, ..self.clone() }
     }
 
     /// Signs in. Blocks.

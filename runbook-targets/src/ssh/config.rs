@@ -13,6 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use runbook_core::{During as _, Failure, FailureKind, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -87,10 +88,10 @@ impl Lookup {
     /// # Errors
     /// `ssh` is missing, refuses the configuration or does not answer; jump hosts go in a circle.
     pub(crate) async fn resolve(&self) -> Result<Resolved> {
-        self.resolve_with(Path::new("ssh")).await
+        self.resolve_with(Ssh { program: Path::new("ssh"), patience: PATIENCE }).await
     }
 
-    pub(crate) async fn resolve_with(&self, ssh: &Path) -> Result<Resolved> {
+    async fn resolve_with(&self, ssh: Ssh<'_>) -> Result<Resolved> {
         let doing = || format!("reading the ssh configuration of `{}`", self.name);
         // Hops are resolved from here backwards, each by the one that goes through it.
         let mut hops: Vec<Resolved> = Vec::new();
@@ -126,12 +127,12 @@ impl Lookup {
         jump.ok_or_else(|| Failure::msg("no host was named").while_doing(doing()))
     }
 
-    async fn ask(&self, ssh: &Path, through: Option<&str>) -> Result<Answer> {
+    async fn ask(&self, ssh: Ssh<'_>, through: Option<&str>) -> Result<Answer> {
         let host = self.name.rsplit_once('@').map_or(self.name.as_str(), |(_, host)| host);
         if host.is_empty() || host.starts_with('-') || self.name.contains(['\n', '\0']) {
             return Err(Failure::msg("that is no name of a host"));
         }
-        let mut command = Command::new(ssh);
+        let mut command = Command::new(ssh.program);
         command.arg("-G");
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
@@ -147,8 +148,15 @@ impl Lookup {
         }
         // No control socket is used, so its path is free to carry what only ssh knows.
         command.args(["-o", "ControlPath=%C:%u:%l:%L:%d", "--", &self.name]);
-        Answer::of(command).await
+        Answer::of(command, ssh.patience).await
     }
+}
+
+/// The program to ask, and how long to wait for it.
+#[derive(Clone, Copy)]
+struct Ssh<'a> {
+    program: &'a Path,
+    patience: Duration,
 }
 
 /// `user@host:port`, as `ssh -G` prints the hops of a `ProxyJump`.
@@ -170,13 +178,13 @@ fn hop(text: &str, config: Option<PathBuf>) -> Lookup {
 }
 
 /// What `ssh -G` says without any configuration: nobody chose that.
-async fn usual(ssh: &Path) -> Result<&'static Answer> {
+async fn usual(ssh: Ssh<'_>) -> Result<&'static Answer> {
     static USUAL: OnceCell<Answer> = OnceCell::const_new();
     USUAL
         .get_or_try_init(|| {
-            let mut command = Command::new(ssh);
+            let mut command = Command::new(ssh.program);
             command.args(["-G", "-F", "none", "--", "localhost"]);
-            Answer::of(command)
+            Answer::of(command, ssh.patience)
         })
         .await
 }
@@ -185,22 +193,36 @@ async fn usual(ssh: &Path) -> Result<&'static Answer> {
 #[derive(Debug)]
 struct Answer(HashMap<String, Vec<String>>);
 
+/// Ends `ssh` with what its `Match exec` started, if nobody waits for it any more.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
 impl Answer {
-    async fn of(mut command: Command) -> Result<Self> {
+    async fn of(mut command: Command, patience: Duration) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().map_err(missing)?;
+        let mut child = command.process_group(0).spawn().map_err(missing)?;
+        let mut group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let all = async { tokio::try_join!(read(out), read(err), child.wait()) };
-        let (out, err, status) = match tokio::time::timeout(PATIENCE, all).await {
+        let (out, err, status) = match tokio::time::timeout(patience, all).await {
             Ok(done) => done.during("running `ssh -G`")?,
             Err(_) => {
                 return Err(Failure::new(
                     FailureKind::TimedOut,
-                    format!("`ssh -G` did not answer within {} s", PATIENCE.as_secs()),
+                    format!("`ssh -G` did not answer within {} s", patience.as_secs()),
                 )
                 .next("look for a `Match exec` in the ssh configuration that hangs"));
             }
         };
+        group.0 = None;
         if !status.success() {
             let said = String::from_utf8_lossy(&err);
             return Err(Failure::msg(format!(

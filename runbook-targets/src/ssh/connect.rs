@@ -2,19 +2,22 @@
 
 use std::any::Any;
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runbook_core::{Address, During, Failure, Result};
+use rustix::io::ioctl_fionbio;
 use rustix::net::{Shutdown, shutdown};
-use ssh2::MethodType;
+use ssh2::{ErrorCode, MethodType};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::driver::Ready;
 use super::login::Login;
+use super::offer::Offer;
 use super::pool::{Connections, Limits};
 use super::proxy::Proxy;
 
@@ -158,11 +161,41 @@ impl Dialer {
                 cut.spare();
                 Ok(session)
             }
-            Err(failure) => Err(match socket.said() {
+            Err(Refused { over_algorithms: true, failure }) => {
+                Err(self.disagreement().await.unwrap_or(failure))
+            }
+            Err(Refused { failure, .. }) => Err(match socket.said() {
                 Some(said) => failure.while_doing(format!("the proxy command says: {said}")),
                 None => failure,
             }),
         }
+    }
+
+    /// Asks the server once more for its algorithms: libssh2 does not say over which of them a
+    /// handshake failed.
+    async fn disagreement(&self) -> Option<Failure> {
+        let socket = self.socket().await.ok()?;
+        let _cut = Cut(Some(socket.fd.clone()));
+        let fd = socket.fd.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            ioctl_fionbio(&fd, false)?;
+            Offer::read(&mut File::from(fd.try_clone()?))
+        });
+        let offer = timeout(self.limits.connect, work).await.ok()?.ok()?.ok()?;
+        self.login.disagreement(&offer)
+    }
+}
+
+/// Why there is no session.
+struct Refused {
+    /// The handshake failed because there is none in common, or for a reason that looks so.
+    over_algorithms: bool,
+    failure: Failure,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { over_algorithms: false, failure }
     }
 }
 
@@ -190,7 +223,11 @@ impl Drop for Cut {
     }
 }
 
-fn log_in(socket: Arc<OwnedFd>, login: &dyn Login, limit: Duration) -> Result<ssh2::Session> {
+fn log_in(
+    socket: Arc<OwnedFd>,
+    login: &dyn Login,
+    limit: Duration,
+) -> Result<ssh2::Session, Refused> {
     let mut session = ssh2::Session::new().map_err(|error| refused("starting", &error))?;
     session.set_compress(false);
     for (kind, methods) in METHODS {
@@ -202,15 +239,16 @@ fn log_in(socket: Arc<OwnedFd>, login: &dyn Login, limit: Duration) -> Result<ss
     let patience = limit + Duration::from_secs(1);
     session.set_timeout(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     login.prepare(&mut session)?;
-    session.handshake().map_err(|error| {
-        refused("the handshake", &error).next(
+    session.handshake().map_err(|error| Refused {
+        over_algorithms: matches!(error.code(), KEX_FAILURE | KEY_EXCHANGE_FAILURE),
+        failure: refused("the handshake", &error).next(
             "see whether an SSH server listens there, whether it shares an algorithm with us, and \
              what its log says",
-        )
+        ),
     })?;
     login.authenticate(&mut session)?;
     if !session.authenticated() {
-        return Err(Failure::msg("the login: the server did not accept it"));
+        return Err(Failure::msg("the login: the server did not accept it").into());
     }
     Ok(session)
 }
@@ -218,6 +256,10 @@ fn log_in(socket: Arc<OwnedFd>, login: &dyn Login, limit: Duration) -> Result<ss
 fn refused(doing: &str, error: &ssh2::Error) -> Failure {
     Failure::msg(error.message()).while_doing(doing)
 }
+
+// Of libssh2's errors, those of a handshake that comes to no agreement.
+const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
+const KEY_EXCHANGE_FAILURE: ErrorCode = ErrorCode::Session(-8);
 
 /// What we agree to, best first: the fastest safe cipher leads; nothing that rests on MD5, RC4,
 /// 3DES, CBC or, for the exchange of keys, SHA-1.

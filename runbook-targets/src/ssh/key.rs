@@ -63,6 +63,7 @@ impl PublicKey {
     }
 
     /// The wire form.
+    #[cfg(test)]
     pub(crate) fn blob(&self) -> &[u8] {
         &self.blob
     }

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 
 use runbook_core::Failure;
 
+use super::offer::Offer;
+
 /// Proves who the server is, and then who we are.
 ///
 /// Both calls are made on a thread that may block, on a session in blocking mode with a timeout.
@@ -14,4 +16,9 @@ pub(crate) trait Login: Send + Sync + Debug {
 
     /// After the handshake: verifies the host key, then authenticates.
     fn authenticate(&self, session: &mut ssh2::Session) -> Result<(), Failure>;
+
+    /// Why a handshake with a server that makes this offer fails; `None` if it is not for that.
+    fn disagreement(&self, _offer: &Offer) -> Option<Failure> {
+        None
+    }
 }

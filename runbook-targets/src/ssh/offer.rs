@@ -62,7 +62,9 @@ fn parse(payload: &[u8]) -> Option<Offer> {
         let names = std::str::from_utf8(names).ok()?;
         Some(names.split(',').map(str::to_owned).collect::<Vec<_>>())
     };
-    let (kex, host_keys) = (list()?, list()?);
+    let (mut kex, host_keys) = (list()?, list()?);
+    // Signs of what else the server can do, put where old clients pass over them.
+    kex.retain(|name| !name.starts_with("kex-strict-") && !name.starts_with("ext-info-"));
     let (ciphers, _from_server) = (list()?, list()?);
     Some(Offer { kex, host_keys, ciphers, macs: list()? })
 }
@@ -107,7 +109,7 @@ mod tests {
             .config("KexAlgorithms curve25519-sha256\nCiphers aes256-ctr\nMACs hmac-sha2-512")
             .start();
         let offer = Offer::read(&mut TcpStream::connect(sshd.addr()).unwrap()).unwrap();
-        assert_eq!(offer.kex[0], "curve25519-sha256");
+        assert_eq!(offer.kex, ["curve25519-sha256"]);
         assert_eq!(offer.host_keys, ["ssh-ed25519"]);
         assert_eq!(offer.ciphers, ["aes256-ctr"]);
         assert_eq!(offer.macs, ["hmac-sha2-512"]);

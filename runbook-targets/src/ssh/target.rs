@@ -176,7 +176,8 @@ impl Ssh {
         self.with(|options| options.known_hosts = Some(file.into()))
     }
 
-    /// Which host keys are trusted, also those of jump hosts that the configuration names.
+    /// Which host keys are trusted, also those of jump hosts that the configuration names, save
+    /// that what is pinned is of this host only.
     #[must_use]
     pub fn host_keys(self, policy: HostKeys) -> Self {
         self.with(|options| options.host_keys = policy)
@@ -271,7 +272,12 @@ impl Options {
         let through = through.or_else(|| {
             jump.map(|jump| {
                 let name = format!("{} (on the way to {name})", jump.name);
-                Arc::new(self.connections(&name, *jump, None))
+                let options = Self {
+                    host_keys: self.host_keys.of_jump_host(),
+                    auth: self.auth.of_jump_host(),
+                    ..self.clone()
+                };
+                Arc::new(options.connections(&name, *jump, None))
             })
         });
         let (host, port) = (resolved.host.clone(), resolved.port);

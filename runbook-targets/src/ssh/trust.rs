@@ -39,6 +39,16 @@ pub enum HostKeys {
     Pinned(String),
 }
 
+impl HostKeys {
+    /// For a jump host that the ssh configuration names: what is pinned is another host's key.
+    pub(super) fn of_jump_host(&self) -> Self {
+        match self {
+            Self::Pinned(_) => Self::Strict,
+            policy => policy.clone(),
+        }
+    }
+}
+
 /// [`HostKeys`] for one host.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {

@@ -66,6 +66,18 @@ fn the_configuration_of_a_test_wins_and_its_match_blocks_come_last() {
 }
 
 #[test]
+fn a_frozen_sshd_takes_connections_and_says_nothing_until_it_thaws() {
+    let sshd = Sshd::start();
+    sshd.freeze();
+    let mut stream = TcpStream::connect(sshd.addr()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(stream.read_exact(&mut [0; 4]).is_err());
+    sshd.thaw();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+}
+
+#[test]
 fn a_dropped_child_takes_its_children_along() {
     let child = Child::spawn(Command::new("sh").args(["-c", "sleep 300 & sleep 301; true"]));
     wait_until("its children to start", SOON, || lab::descendants(child.pid()).len() == 2);

@@ -91,15 +91,14 @@ pub(super) fn candidates(
         }
     }
     all.found.extend(files);
-    // A public key alone is good only for the agent.
-    let (found, lone): (Vec<_>, Vec<_>) =
-        all.found.into_iter().partition(|candidate| !candidate.is_lone());
-    all.found = found;
     all.unusable = named.unusable;
     all.unusable.extend(configured.unusable);
-    all.unusable.extend(lone.into_iter().map(|candidate| {
-        (candidate.name, "it holds a public key, and the agent has not the private one".to_owned())
-    }));
+    for candidate in std::mem::take(&mut all.found) {
+        match candidate.needs_agent() {
+            Some(why) => all.unusable.push((candidate.name, why.to_owned())),
+            None => all.found.push(candidate),
+        }
+    }
     all
 }
 
@@ -110,8 +109,19 @@ fn from_agent(agent: &[(PublicKey, String)], at: usize) -> Candidate {
 }
 
 impl Candidate {
-    fn is_lone(&self) -> bool {
-        matches!(&self.source, Source::Private { text, .. } if text.is_empty())
+    /// Why a file is of no use by itself.
+    fn needs_agent(&self) -> Option<&'static str> {
+        let Source::Private { text, .. } = &self.source else { return None };
+        let kind = self.public.as_ref().map_or("", PublicKey::kind);
+        if text.is_empty() {
+            Some("it holds a public key, and the agent has not the private one")
+        } else if kind.starts_with("sk-") {
+            Some("a key of this type signs through an agent only: `ssh-add` it")
+        } else if kind == "ssh-dss" {
+            Some("keys of this type are not used any more: make another one")
+        } else {
+            None
+        }
     }
 }
 

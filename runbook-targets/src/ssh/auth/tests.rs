@@ -65,20 +65,18 @@ impl Bench {
         path
     }
 
-    fn session(&self, auth: Auth) -> Result<Session> {
-        let identity = Identity::new(self.resolved.clone(), HostKeys::Strict, auth);
-        let mut session = Session::new().unwrap();
-        session.set_tcp_stream(TcpStream::connect(self.sshd.addr()).unwrap());
-        session.set_timeout(20_000);
-        identity.prepare(&mut session)?;
-        session.handshake().unwrap();
-        identity.authenticate(&mut session)?;
-        Ok(session)
+    fn identity(&self, policy: HostKeys, auth: Auth) -> Identity {
+        Identity::new(self.resolved.clone(), policy, auth)
     }
 
     /// Signs in, and proves it.
     fn enter(&self, auth: Auth) -> Result<()> {
-        let session = self.session(auth)?;
+        self.enter_as(&self.identity(HostKeys::Strict, auth))
+    }
+
+    fn enter_as(&self, identity: &Identity) -> Result<()> {
+        let mut session = handshake(identity, self.sshd.port())?;
+        identity.authenticate(&mut session)?;
         let mut channel = session.channel_session().unwrap();
         channel.exec("echo $HOME").unwrap();
         let mut said = String::new();
@@ -90,6 +88,15 @@ impl Bench {
     fn refusal(&self, auth: Auth) -> Failure {
         self.enter(auth).unwrap_err()
     }
+}
+
+fn handshake(identity: &Identity, port: u16) -> Result<Session> {
+    let mut session = Session::new().unwrap();
+    session.set_tcp_stream(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    session.set_timeout(20_000);
+    identity.prepare(&mut session)?;
+    session.handshake().unwrap();
+    Ok(session)
 }
 
 #[test]
@@ -392,6 +399,62 @@ fn a_host_is_asked_for_the_key_by_which_it_is_known() {
         fs::write(&bench.resolved.user_known_hosts[0], known).unwrap();
         bench.enter(Auth::new().key_file(bench.sshd.client_key())).unwrap();
     }
+}
+
+#[test]
+fn a_new_host_is_added_so_that_ssh_knows_it() {
+    let mut bench = Bench::new();
+    let known = bench.dir.path().join("new/known_hosts");
+    bench.resolved.user_known_hosts = vec![known.clone()];
+    bench.resolved.hash_known_hosts = true;
+    let identity =
+        bench.identity(HostKeys::AcceptNew, Auth::new().key_file(bench.sshd.client_key()));
+    bench.enter_as(&identity).unwrap();
+    let status = std::process::Command::new("ssh")
+        .args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-o", &format!("UserKnownHostsFile={}", known.display())])
+        .args(["-o", "GlobalKnownHostsFile=none", "-o", "IdentitiesOnly=yes", "-i"])
+        .arg(bench.sshd.client_key())
+        .args(["-p", &bench.sshd.port().to_string()])
+        .args([&format!("{}@127.0.0.1", bench.sshd.user()), "true"])
+        .stdin(std::process::Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_server_that_goes_or_falls_silent_while_we_sign_in_is_told_from_one_that_refuses() {
+    let mut bench = Bench::new();
+    let proxy = lab::Proxy::start(bench.sshd.port());
+    let key = format!("* {}\n", bench.sshd.host_key(KeyKind::Ed25519));
+    fs::write(&bench.resolved.user_known_hosts[0], key).unwrap();
+    let identity = bench.identity(HostKeys::Strict, Auth::new().key_file(bench.sshd.client_key()));
+    let mut session = handshake(&identity, proxy.port()).unwrap();
+    proxy.silence();
+    session.set_timeout(200);
+    let failure = identity.authenticate(&mut session).unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::TimedOut, "{failure:?}");
+    proxy.resume();
+    let mut session = handshake(&identity, proxy.port()).unwrap();
+    bench.sshd.stop();
+    let failure = identity.authenticate(&mut session).unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Disconnected, "{failure:?}");
+}
+
+#[test]
+fn keys_that_need_an_agent_say_so() {
+    let bench = Bench::new();
+    let blob = [&b"\0\0\0\x1ask-ssh-ed25519@openssh.com\0\0\0 "[..], &[7; 32], b"\0\0\0\x04ssh:"];
+    let public = crate::ssh::key::PublicKey::from_blob(&blob.concat()).unwrap();
+    let path = bench.key("fido", KeyKind::Ed25519, "", false);
+    // A file in PEM shows no public half, so the one beside it counts.
+    fs::write(&path, "-----BEGIN PRIVATE KEY-----").unwrap();
+    fs::write(path.with_extension("pub"), public.to_string()).unwrap();
+    let failure = bench.refusal(Auth::new().key_file(&path)).to_string();
+    assert!(failure.contains("signs through an agent only"), "{failure}");
+    fs::write(&path, public.to_string()).unwrap();
+    let failure = bench.refusal(Auth::new().key_file(&path)).to_string();
+    assert!(failure.contains("the agent has not the private one"), "{failure}");
 }
 
 #[test]

@@ -336,9 +336,22 @@ async fn what_is_no_name_is_refused() {
 }
 
 #[tokio::test]
+async fn a_match_exec_that_hangs_is_ended_and_named() {
+    let files = Files::one("Match exec \"echo $$ > DIR/pid; sleep 300; true\"\n Port 1\n");
+    let ssh = Ssh { program: Path::new("ssh"), patience: Duration::from_secs(1) };
+    let error = files.lookup("a").resolve_with(ssh).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::TimedOut);
+    assert!(format!("{error:?}").contains("`Match exec` in the ssh configuration that hangs"));
+    let shell = fs::read_to_string(files.0.path().join("pid")).unwrap();
+    let shell = shell.trim().parse().unwrap();
+    lab::wait_until("the shell to be gone", Duration::from_secs(20), || !lab::is_alive(shell));
+}
+
+#[tokio::test]
 async fn a_missing_ssh_says_what_to_install_or_to_give() {
     let files = Files::one("");
-    let error = files.lookup("a").resolve_with(Path::new("/nonexistent/ssh")).await.unwrap_err();
+    let ssh = Ssh { program: Path::new("/nonexistent/ssh"), patience: PATIENCE };
+    let error = files.lookup("a").resolve_with(ssh).await.unwrap_err();
     assert_eq!(
         format!("{error:?}"),
         "reading the ssh configuration of `a`: starting `ssh -G`: No such file or directory (os \
