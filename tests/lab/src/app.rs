@@ -1,0 +1,52 @@
+//! The lab's Node application, and what `scripts/setup` prepared for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::run;
+
+/// The source of the application: release 1.
+#[must_use]
+pub fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("app")
+}
+
+/// The cache of npm in which `scripts/setup` has put all packages of the application: with it
+/// `npm ci --offline` works.
+///
+/// # Panics
+/// It is not there.
+#[must_use]
+pub fn npm_cache() -> PathBuf {
+    prepared("npm")
+}
+
+/// Lines of an `.npmrc` that make npm use the cache, and nothing else.
+///
+/// # Panics
+/// As [`npm_cache`].
+#[must_use]
+pub fn npmrc() -> String {
+    format!(
+        "cache={}\noffline=true\naudit=false\nfund=false\nupdate-notifier=false\n",
+        npm_cache().display()
+    )
+}
+
+/// Puts all `node_modules` into a work tree of the application, as `npm ci` would, but quicker.
+///
+/// # Panics
+/// They are not prepared, or can't be copied.
+pub fn install(work_tree: &Path) {
+    let modules = prepared("node_modules");
+    for (from, to) in [("site", "node_modules"), ("database", "database/node_modules")] {
+        run(Command::new("cp").arg("-a").arg(modules.join(from)).arg(work_tree.join(to)));
+    }
+}
+
+fn prepared(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/lab");
+    let path = fs::canonicalize(root.join(name));
+    path.unwrap_or_else(|error| panic!("{}: {error}; run scripts/setup", root.join(name).display()))
+}
