@@ -123,6 +123,9 @@ impl Wait {
 /// itself, and the others go on, as long as no more than `max_failed` have failed; a canary may
 /// never. One failure more ends the run: no further host is begun, and all of it is rolled back.
 ///
+/// A run that is to keep what it did ([`RunOptions::keep_on_failure`](crate::RunOptions)) undoes no
+/// host, and ends with the first that fails.
+///
 /// A run that went on without a host ends succeeded and says so: in its summary, its reports, and
 /// by its exit code, 6. One that could not undo a host ends stuck.
 ///

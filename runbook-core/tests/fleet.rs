@@ -374,3 +374,32 @@ async fn a_remedy_that_can_not_be_undone_is_gone_on_with_alone() {
     assert_eq!(outcome.status, Status::Succeeded, "{events:#?}");
     assert_eq!(world.map().into_keys().collect::<Vec<_>>(), ["before", "up"]);
 }
+
+#[tokio::test]
+async fn a_look_goes_on_past_a_host_that_can_not_be_reached() {
+    struct Idle(Host);
+    impl Check for Idle {
+        type Evidence = ();
+        fn about(&self) -> About {
+            About::new("idle", format!("{} is idle", self.0))
+        }
+        async fn check(&self, cx: &Observer) -> Result<Verdict<()>> {
+            let busy = cx.on(&self.0).exists("/srv/busy").await?;
+            Ok(Verdict::pass_if(!busy, (), "it is"))
+        }
+    }
+    let fleet = Fleet::new();
+    fleet.target("web-2").disconnect();
+    let mut b = Runbook::new("look");
+    let members = fleet.inventory.hosts(|e| Host::new(fleet.target(e.name()).clone()));
+    b.each(&members, Rolling::default(), |member, b| {
+        b.check(Idle(member.host.clone()));
+    });
+    let plan = b.build().unwrap();
+    let (outcome, events) = watch(engine().check(&plan, RunOptions::new())).await;
+    assert!(outcome.checks_failed);
+    let checked: Vec<_> = events.iter().filter(|e| e.starts_with("checked")).collect();
+    assert_eq!(checked.len(), 5, "{events:#?}");
+    assert_eq!(checked.iter().filter(|e| e.ends_with("fail")).count(), 1, "{events:#?}");
+    assert!(fleet.targets.iter().all(|target| target.changes().is_empty()));
+}

@@ -42,7 +42,8 @@
 //! ```
 //!
 //! ```
-//! use runbook::Inventory;
+//! use runbook::prelude::*;
+//! use runbook::{Inventory, Selection};
 //! use serde::Deserialize;
 //!
 //! #[derive(Deserialize)]
@@ -55,6 +56,26 @@
 //! struct Web {
 //!     weight: u8,
 //! }
+//!
+//! /// Restart the web servers
+//! #[runbook]
+//! fn restart(
+//!     b: &mut Runbook,
+//!     env: &Shop,
+//!     /// Which hosts
+//!     hosts: Selection,
+//! ) -> Result<()> {
+//!     let rolling = Rolling { canary: 1, at_once: 2, max_failed: 1, ..Rolling::default() };
+//!     b.each(env.fleet.select(&hosts)?.iter(), rolling, |host, b| {
+//!         b.manual(Manual::new(format!("Restart {host}, of weight {}", host.values().weight)));
+//!     });
+//!     Ok(())
+//! }
+//! # let shop: Shop = serde_json::from_str(r#"{"hosts": {"web-1": {"weight": 1}}}"#).unwrap();
+//! # let catalog = Catalog::new("shop").book::<restart>();
+//! # let plan = |hosts: &str| catalog.plan("restart", &shop, &runbook::Args::new().with("hosts", hosts));
+//! # assert_eq!(plan("web-1").unwrap().outline().units().count(), 1);
+//! # assert!(plan("web-2").unwrap_err().to_string().contains("hosts: web-1; groups: all"));
 //! ```
 //!
 //! A parameter of type [`Selection`](crate::Selection) takes hosts, groups and patterns (`run

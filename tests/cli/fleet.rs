@@ -114,3 +114,32 @@ fn one_failure_too_many_rolls_all_back_and_says_what_was_not_started() {
     assert!(ran.out.contains("web-3, web-4, web-5: not started"), "{}", ran.out);
     assert_eq!(world.file("web-1-restarted"), None);
 }
+
+#[test]
+fn a_decision_may_be_about_one_host_alone() {
+    let world = World::new();
+    let _tidy = tidy(&world);
+    for host in ["web-2", "web-3"] {
+        world.put(&format!("fails-{host}"), "");
+        world.put(&format!("stays-{host}"), "");
+    }
+    let ran = world.run(&["run", "restart", "--hosts", "web", "--max-failed", "2"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.out.contains("web-2, web-3: NOT restored"), "{}", ran.out);
+
+    let refused = world.run(&["resume", "last", "--skip", "--unit", "each/web-4"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.err.contains("open: each/web-2/write-web-2-drained, each/web-3"),
+        "{refused:?}"
+    );
+    let alone = world.run(&["resume", "last", "--unit", "each/web-2"]);
+    assert_eq!(alone.code, 2, "what is decided is to be said: {alone:?}");
+
+    let ran = world.run(&["resume", "last", "--skip", "--unit", "each/web-2"]);
+    assert_eq!(ran.code, 3, "web-3 is stuck still: {ran:?}");
+    assert!(ran.out.contains("web-2: failed and rolled back"), "{}", ran.out);
+    assert!(ran.out.contains("web-3: NOT restored"), "{}", ran.out);
+    let ran = world.run(&["resume", "last", "--skip", "--unit", "each/web-3"]);
+    assert_eq!(ran.code, 6, "{ran:?}");
+}
