@@ -3,6 +3,7 @@
 mod docker;
 mod exec;
 mod found;
+mod inside;
 mod relay;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use runbook_core::{
 
 use self::docker::{Docker, Which};
 use self::exec::Exec;
+use self::inside::Inside;
 use crate::remote::channel::Channels as _;
 use crate::remote::{Limits, Remote};
 
@@ -171,7 +173,8 @@ impl Target for Container {
     }
 
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
-        self.remote.spawn(command, spawn).await
+        let process = self.remote.spawn(command, spawn).await?;
+        Ok(Box::new(Inside::new(process, self.remote.channels().clone())))
     }
 
     async fn end_leftovers(&self, cookie: &str, grace: Duration) -> Result<Vec<String>> {
