@@ -33,7 +33,7 @@ pub(crate) struct Exec {
 
 /// Why a channel did not come to be.
 enum Refused {
-    /// The container is not there any more, or does not run: its name may stand for another one.
+    /// The container may not be there any more, or not run: its name may stand for another one.
     Gone(Failure),
     Other(Failure),
 }
@@ -109,26 +109,19 @@ impl Exec {
         let doing = format!("starting a shell in the container `{name}` on {host}");
         let failure = Failure::msg(scrub(&why)).while_doing(doing);
         let lower = why.to_lowercase();
-        if ["no such container", "is not running", "is paused"].iter().any(|it| lower.contains(it))
-        {
-            return Refused::Gone(failure);
+        if lower.contains("executable file not found") || lower.contains("no such file") {
+            return Refused::Other(failure.next(
+                "its image has no `sh`, so nothing can be done in it: use an image that has one, \
+                 or work in a container beside it that shares its volumes and network",
+            ));
         }
-        Refused::Other(
-            if lower.contains("executable file not found") || lower.contains("no such file") {
-                failure.next(
-                    "its image has no `sh`, so nothing can be done in it: use an image that has \
-                     one, or work in a container beside it that shares its volumes and network",
-                )
-            } else if lower.contains("unable to find user")
-                || lower.contains("unable to find group")
-            {
-                failure.next(format!(
-                    "the image of `{name}` does not know that user: correct it, or give its number"
-                ))
-            } else {
-                failure
-            },
-        )
+        if lower.contains("unable to find user") || lower.contains("unable to find group") {
+            return Refused::Other(failure.next(format!(
+                "the image of `{name}` does not know that user: correct it, or give its number"
+            )));
+        }
+        // There are many words for a container that ends or has ended.
+        Refused::Gone(failure)
     }
 
     /// Why it does not answer.

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use insta::assert_snapshot;
 use lab::Docker;
 use runbook_core::testing::{FakeTarget, Reply, context, prefix};
-use runbook_core::{Failure, FailureKind, Host, Stdin};
+use runbook_core::{Failure, FailureKind, Host, Stdin, WriteOptions};
 use runbook_targets::{Container, Sudo, WithEnv};
+use tokio::io::AsyncWriteExt;
 
 use crate::container::{host_of, place};
 use crate::support::{Mark, comes_true, here, sh, soon};
@@ -158,6 +160,30 @@ async fn a_container_that_stops_under_a_command_is_said_to_have_stopped() {
         // Once it runs again, so do commands.
         assert_eq!(soon(on.run(&sh("echo back"))).await.unwrap().text(), "back");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_while_the_container_stops_is_not_taken_for_written() {
+    let place = place!(busybox);
+    let (cx, host) = (context(), place.container());
+    soon(cx.on(&host).write("/tmp/file", "old")).await.unwrap();
+    let options = WriteOptions::default();
+    let (mut more, content) = tokio::io::duplex(1 << 20);
+    let write = host.target().write(Path::new("/tmp/file"), Box::new(content), &options);
+    let stop = async {
+        // Some of it, and never the end.
+        more.write_all(&vec![7; 1 << 20]).await.unwrap();
+        more.write_all(b"it was taken").await.unwrap();
+        let mut docker = tokio::process::Command::from(place.docker.cli());
+        docker.args(["kill", place.container.id()]).output().await.unwrap();
+        // Whoever makes the content goes on until it is told.
+        while more.write_all(&[7; 1 << 10]).await.is_ok() {}
+    };
+    let (written, ()) = soon(async { tokio::join!(write, stop) }).await;
+    let failure = format!("{:?}", written.unwrap_err()).replace(place.container.name(), "shop");
+    assert!(failure.contains("the container `shop` on local"), "{failure}");
+    place.docker.docker(&["start", place.container.id()]);
+    assert_eq!(soon(cx.on(&host).read_text("/tmp/file")).await.unwrap(), "old");
 }
 
 #[tokio::test]
