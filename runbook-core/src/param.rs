@@ -11,11 +11,11 @@ use crate::secret::Secret;
 /// A type whose values an operator can type.
 ///
 /// Implemented for text, numbers, `bool`, paths, durations (`90s`, `5m`), IP addresses,
-/// [`Secret`], and `Option` and `Vec` of these; derive it for an enum of bare variants.
+/// [`Secret`], hosts ([`Selection`](crate::Selection)), shares ([`Share`](crate::Share)), and `Option` and `Vec` of these; derive it for an enum of bare variants.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a parameter of a runbook",
     label = "not a supported parameter type",
-    note = "supported: String, integers, floats, bool, PathBuf, Duration, IpAddr, Secret, Option<T>, Vec<T>, and enums with `#[derive(Param)]`"
+    note = "supported: String, integers, floats, bool, PathBuf, Duration, IpAddr, Secret, Selection, Share, Option<T>, Vec<T>, and enums with `#[derive(Param)]`"
 )]
 pub trait Param: Sized {
     /// What sort of value it is.
@@ -73,6 +73,9 @@ pub struct ParamKind {
     pub many: bool,
     /// Whether its value is never shown.
     pub secret: bool,
+    /// What the page of a runbook is made with where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
 }
 
 impl ParamKind {
@@ -85,6 +88,7 @@ impl ParamKind {
             required: true,
             many: false,
             secret: false,
+            example: None,
         }
     }
 

@@ -19,8 +19,9 @@ mod rate_limit;
 #[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
 mod refused;
 #[cfg(any(feature = "ssh", feature = "container"))]
-#[allow(dead_code)]
 mod remote;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod sudo;
 mod within;
 
@@ -33,5 +34,7 @@ pub use crate::latency::Latency;
 pub use crate::local::Local;
 pub use crate::operation::Operation;
 pub use crate::rate_limit::RateLimit;
+#[cfg(feature = "ssh")]
+pub use crate::ssh::{Auth, HostKeys, Ssh};
 pub use crate::sudo::Sudo;
 pub use crate::within::{InDir, WithEnv};

@@ -154,7 +154,7 @@ impl Given {
             if given || !param.is_required() {
                 continue;
             }
-            if let Some(choice) = param.kind.choices.first() {
+            if let Some(choice) = param.kind.example.as_ref().or(param.kind.choices.first()) {
                 self.words.push((param.name.clone(), vec![choice.clone()]));
             } else if param.kind.json_type == "string" {
                 self.words.push((

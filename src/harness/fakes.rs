@@ -1,6 +1,6 @@
 //! [`Fakes`]: an environment made of fake targets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use runbook_core::testing::FakeTarget;
@@ -57,7 +57,7 @@ impl Trees {
     /// What differs, a line each; paths that `ignored` says yes to aside.
     pub(super) fn differences(&self, other: &Self, ignored: impl Fn(&Path) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
-        let keys: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         for key in keys.into_iter().filter(|(_, path)| !ignored(path)) {
             let word = match (self.0.get(key), other.0.get(key)) {
                 (Some(one), Some(two)) if one == two => continue,
@@ -68,5 +68,17 @@ impl Trees {
             lines.push(format!("{} on {} {word}", key.1.display(), key.0));
         }
         lines
+    }
+
+    /// The targets on which something differs; paths that `ignored` says yes to aside.
+    pub(super) fn hosts_that_differ(
+        &self,
+        other: &Self,
+        ignored: impl Fn(&Path) -> bool,
+    ) -> BTreeSet<String> {
+        let keys: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let differs = |key: &&&(String, PathBuf)| self.0.get(*key) != other.0.get(*key);
+        let keys = keys.iter().filter(|(_, path)| !ignored(path));
+        keys.filter(differs).map(|(host, _)| host.clone()).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! The fault matrix: a runbook on fakes, with everything that can go wrong gone wrong.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use runbook_core::report::{Timeline, timeline_markdown};
@@ -23,6 +24,8 @@ pub(super) struct Matrix<'a, E> {
 struct Ended {
     status: Status,
     kept: bool,
+    /// It went on without hosts that failed.
+    without: bool,
     report: String,
 }
 
@@ -171,8 +174,13 @@ impl<E> Matrix<'_, E> {
                 }
             }
             let outcome = handle.outcome().await.map_err(|error| error.to_string())?;
-            let kept = outcome.finished.is_some_and(|finished| !finished.kept.is_empty());
-            Ok(Ended { status: outcome.status, kept, report: timeline_markdown(&timeline) })
+            let finished = outcome.finished.as_ref();
+            Ok(Ended {
+                status: outcome.status,
+                kept: finished.is_some_and(|finished| !finished.kept.is_empty()),
+                without: finished.is_some_and(|finished| !finished.without.is_empty()),
+                report: timeline_markdown(&timeline),
+            })
         })
     }
 
@@ -196,6 +204,25 @@ impl<E> Matrix<'_, E> {
         let (wanted, name) = match ended.status {
             Status::Stuck | Status::Suspended => {
                 return Err(format!("it ended {:?}\n{}", ended.status, ended.report));
+            }
+            // Some hosts are done, the others put back.
+            Status::Succeeded if ended.without => {
+                let ignored = |path: &Path| self.case.leaves(path);
+                let undone = before.hosts_that_differ(&now, ignored);
+                let done = after.map(|after| after.hosts_that_differ(&now, ignored));
+                let neither: Vec<String> = undone
+                    .into_iter()
+                    .filter(|h| done.as_ref().is_some_and(|d| d.contains(h)))
+                    .collect();
+                return match neither.as_slice() {
+                    [] => Ok(()),
+                    hosts => Err(format!(
+                        "it went on without hosts, and left these neither done nor as they were: \
+                         {}\n{}",
+                        hosts.join(", "),
+                        ended.report
+                    )),
+                };
             }
             Status::Succeeded => (after, "as after a run"),
             Status::RolledBack | Status::Failed if ended.kept => return Ok(()),

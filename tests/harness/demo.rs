@@ -15,6 +15,9 @@ struct Shop {
     /// `None` is what a configuration file gives: the live environment, which has no host here.
     #[serde(skip)]
     host: Option<Host>,
+    /// Others that do the same.
+    #[serde(skip)]
+    fleet: Vec<Host>,
 }
 
 impl Shop {
@@ -99,10 +102,23 @@ fn twice(b: &mut Runbook, env: &Shop) {
     b.step(append(&env.host(), "/srv/shop/log", "ran\n".to_owned()));
 }
 
+/// Roll a release out
+#[runbook]
+fn roll(b: &mut Runbook, env: &Shop) {
+    let rolling = Rolling { at_once: 2, canary: 1, max_failed: 1, ..Rolling::default() };
+    b.each(&env.fleet, rolling, |host, b| {
+        b.step(put(host, "/srv/shop/old", "v1".to_owned()));
+        b.step(put(host, "/srv/shop/release", "v2".to_owned()));
+    });
+}
+
 fn catalog() -> Catalog<Shop> {
     let catalog = Catalog::new("shop").book::<deploy>().book::<leaky>().book::<twice>();
+    if std::env::var("DEMO").is_ok_and(|demo| demo == "fleet") {
+        return Catalog::new("shop").book::<roll>();
+    }
     if std::env::var("DEMO").is_ok_and(|demo| demo == "live") {
-        return catalog.env("staging", Shop { host: None });
+        return catalog.env("staging", Shop { host: None, fleet: Vec::new() });
     }
     catalog
 }
@@ -111,10 +127,16 @@ fn main() -> ExitCode {
     let harness = Harness::new(catalog, || {
         let dir = std::env::var("DEMO_DIR").unwrap_or_else(|_| "/srv/shop".into());
         let web = FakeTarget::new("web-1").dir(&dir).file(format!("{dir}/release"), "v1");
-        Fakes::new(Shop { host: Some(Host::new(web.clone())) }).target(&web)
+        let others = ["web-2", "web-3", "web-4"].map(|name| FakeTarget::new(name).dir(&dir));
+        let fleet = others.iter().map(|target| Host::new(target.clone())).collect();
+        let fakes = Fakes::new(Shop { host: Some(Host::new(web.clone())), fleet }).target(&web);
+        others.iter().fold(fakes, Fakes::target)
     })
-    .snapshots(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/harness/snapshots"))
-    .book("deploy", |case| {
+    .snapshots(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/harness/snapshots"));
+    if std::env::var("DEMO").is_ok_and(|demo| demo == "fleet") {
+        return harness.main();
+    }
+    let harness = harness.book("deploy", |case| {
         case.arg("release", "v2").arg("token", "t0ps3cret").answer("name-who-is-on-call", "kim")
     });
     match std::env::var("DEMO").as_deref() {

@@ -66,6 +66,12 @@ fn the_matrix_finds_what_is_left_behind_and_what_is_done_twice() {
 }
 
 #[test]
+fn a_fleet_that_goes_on_without_a_host_leaves_each_done_or_as_it_was() {
+    let ran = demo(&[], &[("DEMO", "fleet")]);
+    assert!(ran.status.success(), "{}{}", text(&ran.stdout), text(&ran.stderr));
+}
+
+#[test]
 fn what_is_known_and_accepted_is_no_failure() {
     let ran = demo(&[], &[("DEMO", "known")]);
     assert!(ran.status.success(), "{}", text(&ran.stdout));

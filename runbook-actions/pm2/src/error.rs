@@ -1,6 +1,6 @@
 //! [`Error`]: what goes wrong with PM2 and its apps, and what to do about it.
 
-use runbook_core::{Exit, Failure, Output, Problem, scrub};
+use runbook_core::{Failure, Output, Problem, scrub};
 
 use crate::daemon::Pm2;
 

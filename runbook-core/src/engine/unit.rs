@@ -203,7 +203,9 @@ impl StepLife<'_> {
                     FailureKind::Refused,
                     "it was interrupted, and the operator chose to roll back",
                 );
-                return fail(run, unit, failure.to_problem());
+                // One that had failed failed for its own reason.
+                let known = run.recorder.state().unit(&unit.id).and_then(|u| u.problem.clone());
+                return fail(run, unit, known.unwrap_or_else(|| failure.to_problem()));
             }
             (Stage::Started, None) => {
                 if let Some(flow) = self.interrupted().await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::fleet::HostLine;
 use super::summary::Summary;
 use super::timeline::{BlockLine, Moment, Process, RunStatus, Timeline, UnitLine};
 use crate::event::{Actor, Mode, RunId, Timestamp};
@@ -42,6 +43,9 @@ pub struct RunReport {
     pub units: Vec<UnitLine>,
     /// Every block, in the plan's order.
     pub blocks: Vec<BlockLine>,
+    /// What became of each host of a fleet, in the plan's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostLine>,
     /// What happened to the run as a whole and between it and people, in order of time.
     pub events: Vec<Moment>,
 }
@@ -108,6 +112,7 @@ pub fn run_report(timeline: &Timeline) -> RunReport {
         processes: timeline.processes.clone(),
         units: timeline.units.clone(),
         blocks: timeline.blocks.clone(),
+        hosts: timeline.hosts(),
         events: timeline.moments.clone(),
     }
 }

@@ -122,7 +122,7 @@ fn scripts() -> [Script; 5] {
 
 /// Checks all that can be read as markup in an HTML page against what the report itself writes.
 fn only_known_markup(html: &str) {
-    const ELEMENTS: &str = " html head meta title style body main header p span h1 h2 h3 dl dt dd \
+    const ELEMENTS: &str = " html head meta title style body main header table thead tbody tr th td p span h1 h2 h3 dl dt dd \
         div pre ul ol li b i bdi code br section details summary time small footer ";
     const ATTRIBUTES: &str = " lang charset http-equiv name content class style title open datetime \
         aria-hidden ";

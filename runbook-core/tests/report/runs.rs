@@ -72,7 +72,7 @@ fn a_run_that_went_on_without_a_host() {
 }
 
 /// The style is the same in all and would hide the changes that matter.
-fn without_style(html: &str) -> String {
+pub(crate) fn without_style(html: &str) -> String {
     let (head, rest) = html.split_once("<style>").expect("a style");
     let (_, tail) = rest.split_once("</style>").expect("its end");
     format!("{head}{tail}")

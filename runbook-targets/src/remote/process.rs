@@ -43,6 +43,9 @@ pub(super) struct Pooled<C: Channels> {
     killed: bool,
     /// What a dropped one gets to end in order.
     pub(super) patience: Duration,
+    /// It was dropped, and what is left of it ends it. If that is dropped too, as when the runtime
+    /// ends, the lifeline does.
+    left: bool,
 }
 
 /// The rest of the shell, as long as it runs the command.
@@ -88,6 +91,7 @@ impl<C: Channels> Pooled<C> {
             ended: None,
             killed: false,
             patience: Duration::ZERO,
+            left: false,
         };
         if let Some(rest) = &mut process.rest {
             let said = async {
@@ -244,7 +248,7 @@ impl<C: Channels> Process for Pooled<C> {
 
 impl<C: Channels> Drop for Pooled<C> {
     fn drop(&mut self) {
-        if self.ended.is_some() || self.rest.is_none() {
+        if self.ended.is_some() || self.rest.is_none() || self.left {
             return;
         }
         let (Some(out), Some(err)) = (self.out.take(), self.err.take()) else { return };
@@ -259,6 +263,7 @@ impl<C: Channels> Drop for Pooled<C> {
             ended: None,
             killed: false,
             patience: self.patience,
+            left: true,
         };
         drop((self.out_reader.take(), self.err_reader.take()));
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

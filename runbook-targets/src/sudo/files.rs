@@ -54,6 +54,7 @@ if [ -L "$1" ]; then readlink -n "$1"; fi
 
 const LIST: &str = r#"
 if [ -e "$1" ] && [ ! -d "$1" ]; then echo "not a directory" >&2; exit 1; fi
+case $1 in /*) cd / ;; esac  # find comes back to where it was, where it may not be let in
 exec find "$1/" -mindepth 1 -maxdepth 1 -exec sh -c '
     for file do
         about=$(stat -c "%f %s %u %g %Y" "$file" 2>/dev/null) || continue

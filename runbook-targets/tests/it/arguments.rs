@@ -36,17 +36,6 @@ fn bytes_survive_sudo() {
     bytes_survive(&host, "/tmp", 16);
 }
 
-#[cfg(feature = "container")]
-#[test]
-fn bytes_survive_the_way_into_a_container() {
-    for image in [lab::Docker::busybox, lab::Docker::bash] {
-        let Some(place) = crate::container::Place::start(image, &[]) else { return };
-        bytes_survive(&place.container(), "/tmp", 24);
-        let user = Host::new(place.named().user("app"));
-        bytes_survive(&user, "/tmp", 8);
-    }
-}
-
 /// All that has to survive on the way to `host`; `folder` is one there that may be written to.
 pub(crate) fn bytes_survive(host: &Host, folder: impl AsRef<Path>, cases: u32) {
     let runtime = Runtime::new().unwrap();

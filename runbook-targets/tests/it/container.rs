@@ -293,3 +293,13 @@ async fn nothing_is_left_when_the_target_is_dropped() {
     let inside = || place.docker.docker(&["top", place.container.id(), "-eo", "pid,args"]);
     comes_true("no shell is left", || inside().lines().count() <= 3).await;
 }
+
+#[test]
+fn bytes_survive_the_way_into_a_container() {
+    for image in [lab::Docker::busybox, lab::Docker::bash] {
+        let Some(place) = Place::start(image, &[]) else { return };
+        crate::arguments::bytes_survive(&place.container(), "/tmp", 24);
+        let user = Host::new(place.named().user("app"));
+        crate::arguments::bytes_survive(&user, "/tmp", 8);
+    }
+}

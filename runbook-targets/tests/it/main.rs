@@ -14,3 +14,11 @@ mod files;
 mod sockets;
 mod sudo;
 mod support;
+
+/// This machine.
+fn here() -> runbook_core::Host {
+    runbook_core::Host::new(runbook_targets::Local::new())
+}
+
+/// Whether [`here`] is the target `Local`.
+const HERE_IS_LOCAL: bool = true;

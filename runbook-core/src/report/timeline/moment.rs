@@ -134,6 +134,15 @@ pub enum MomentKind {
         /// The failure.
         problem: Problem,
     },
+    /// A host or remedy failed and could not be undone.
+    NotRestored {
+        /// The block.
+        block: UnitId,
+        /// The failure.
+        problem: Problem,
+        /// Why it could not be undone.
+        not_restored: Problem,
+    },
     /// A notification was sent, or could not be.
     Notified {
         /// Where to.

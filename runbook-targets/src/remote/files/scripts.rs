@@ -134,6 +134,7 @@ if [ -L "$1" ]; then exec readlink -n "$1"; fi
 pub(super) const LIST: &str = r#"
 export LC_ALL=C
 if [ -e "$1" ] && [ ! -d "$1" ]; then echo 'Not a directory' >&2; exit 1; fi
+case $1 in /*) cd / ;; esac  # find comes back to where it was, where it may not be let in
 exec find "$1/" -mindepth 1 -maxdepth 1 -exec sh -c '
 say() {
     printf "%s\n%s\0" "$1" "$2"
