@@ -92,8 +92,8 @@
 //! - [`Step`], [`Rollback`], [`Check`]: the contracts, written by hand.
 //! - [`Runbook`]: everything that the builder can express.
 //! - [`Engine`]: running plans from code, with [events](EventKind) and answers.
-//! - [`testing`]: fake targets, faults, crashes.
-//! - [`report`]: pages, timelines, JUnit, graphs.
+//! - `testing`: fake targets, faults, crashes.
+//! - `report`: pages, timelines, JUnit, graphs.
 //!
 //! # Features
 //!
@@ -101,12 +101,17 @@
 //! | --- | --- | --- |
 //! | `cli` | yes | the operator's command line |
 //! | `local` | yes | [`targets`]: this machine, and decorators for any target |
+//! | `report` | with `cli` | `report`: pages, timelines, JUnit, graphs |
+//! | `harness` | no | `harness`: a catalog as a test program, for dev-dependencies |
+//! | `testing` | no | `testing`: fakes and fault injection, for dev-dependencies |
 
 pub use runbook_core::*;
 pub use runbook_macros::*;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "harness")]
+pub mod harness;
 
 /// Where commands run.
 #[cfg(feature = "local")]

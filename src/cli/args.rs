@@ -223,7 +223,8 @@ fn build(about: &About<'_>, words: Option<&[OsString]>) -> Command {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 succeeded; 1 failed and rolled back, or failed with nothing to undo; 2 usage or \
-configuration; 3 stuck, a person is needed; 4 a check failed; 5 suspended; 130 interrupted";
+configuration; 3 stuck, a person is needed; 4 a check failed; 5 suspended; 6 succeeded, \
+but not on every host; 130 interrupted";
 
 fn global_args(name: &str) -> [Arg; 6] {
     let heading = "Global options";

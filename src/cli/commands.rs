@@ -333,6 +333,11 @@ impl Asked {
         match (&self.run, outcome.status) {
             (None, _) if outcome.checks_failed => Exit::ChecksFailed,
             (Some(_), Status::RolledBack) if self.back => Exit::Succeeded,
+            (Some(_), Status::Succeeded)
+                if outcome.finished.as_ref().is_some_and(|end| !end.without.is_empty()) =>
+            {
+                Exit::NotEverywhere
+            }
             (_, status) => status.into(),
         }
     }

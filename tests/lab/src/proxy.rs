@@ -154,6 +154,8 @@ impl Shared {
     }
 
     fn join(self: &Arc<Self>, client: TcpStream, port: u16) -> io::Result<()> {
+        // Locked before the server can know of it: whoever cuts then cuts this one as well.
+        let mut state = self.lock();
         let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         for end in [&client, &server] {
             end.set_nodelay(true)?;
@@ -162,7 +164,6 @@ impl Shared {
             (client.try_clone()?, server.try_clone()?),
             (server.try_clone()?, client.try_clone()?),
         ];
-        let mut state = self.lock();
         state.accepted += 1;
         state.open.extend([client, server]);
         for (from, to) in ways {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::agent::{KeyKind, keygen};
+use crate::folder::Folder;
 use crate::process::{Child, descendants, is_alive, kill_tree, signal, with_environment};
 use crate::wait::{free_port, wait_until};
 
@@ -39,6 +40,8 @@ pub struct Sshd {
 pub struct SshdBuilder {
     host_keys: Option<Vec<KeyKind>>,
     config: Vec<String>,
+    password: Option<String>,
+    folder: Option<Folder>,
 }
 
 impl SshdBuilder {
@@ -57,13 +60,32 @@ impl SshdBuilder {
         self
     }
 
+    /// Gives the user this password: in a mount namespace of the server's own, where `/etc/shadow`
+    /// is another file, so that the system's accounts are left alone. For root only. A line like
+    /// `PasswordAuthentication yes` is needed as well.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// In a folder there, whose guard ends it also when this process is killed.
+    #[must_use]
+    pub fn inside(mut self, folder: &Folder) -> Self {
+        self.folder = Some(folder.clone());
+        self
+    }
+
     /// Starts it, and waits until it answers.
     ///
     /// # Panics
     /// It does not answer in time; the message has the end of its log.
     #[must_use]
     pub fn start(self) -> Sshd {
-        let dir = tempfile::Builder::new().prefix("lab-sshd-").tempdir().expect("a folder");
+        let parent =
+            self.folder.as_ref().map_or_else(std::env::temp_dir, |folder| folder.path().into());
+        let dir =
+            tempfile::Builder::new().prefix("lab-sshd-").tempdir_in(parent).expect("a folder");
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("home")).expect("a home");
         keygen(&at("client_key"), KeyKind::Ed25519, "");
@@ -75,7 +97,11 @@ impl SshdBuilder {
             // Where it locks up the half of itself that talks to strangers.
             fs::create_dir_all("/run/sshd").expect("sshd's empty folder");
         }
-        let mut sshd = Sshd { process: None, port: 0, user: user(), dir };
+        let user = user();
+        if let Some(password) = &self.password {
+            fs::write(at("shadow"), shadow(&user, password)).expect("a file of passwords");
+        }
+        let mut sshd = Sshd { process: None, port: 0, user, dir };
         for _ in 0..20 {
             sshd.port = free_port();
             fs::write(sshd.dir().join("sshd_config"), self.text(&sshd)).expect("its configuration");
@@ -301,14 +327,18 @@ impl Sshd {
     /// False if its port was taken meanwhile.
     fn launch(&mut self) -> bool {
         let log = fs::File::create(self.dir().join("log")).expect("a log");
-        let mut process = Child::spawn(
+        let shadow = self.dir().join("shadow");
+        let mut command = if shadow.exists() {
+            let mut command = Command::new("unshare");
+            let inside = r#"mount --bind "$0" /etc/shadow && exec /usr/sbin/sshd "$@""#;
+            command.args(["--mount", "--propagation", "private", "sh", "-c", inside]).arg(&shadow);
+            command
+        } else {
             Command::new("/usr/sbin/sshd")
-                .args(["-D", "-e", "-f"])
-                .arg(self.dir().join("sshd_config"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log),
-        );
+        };
+        command.args(["-D", "-e", "-f"]).arg(self.dir().join("sshd_config"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut process = Child::spawn(&mut command);
         let end = Instant::now() + START;
         loop {
             if !process.is_running() {
@@ -344,6 +374,16 @@ fn answers(addr: SocketAddr) -> bool {
     let mut greeting = [0; 4];
     let _ = stream.set_read_timeout(Some(START));
     stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-"
+}
+
+/// The system's file of passwords, but with another one for `user`.
+fn shadow(user: &str, password: &str) -> String {
+    let output = Command::new("openssl").args(["passwd", "-6", password]).output();
+    let hash = String::from_utf8(output.expect("openssl starts").stdout).expect("a hash");
+    let old = fs::read_to_string("/etc/shadow").expect("to be root");
+    let others = old.lines().filter(|line| !line.starts_with(&format!("{user}:")));
+    let ours = format!("{user}:{}:19000:0:99999:7:::", hash.trim());
+    others.chain([ours.as_str()]).map(|line| format!("{line}\n")).collect()
 }
 
 fn user() -> String {

@@ -87,7 +87,8 @@ impl World {
         let environment = environment(&home);
         let pairs: Vec<_> =
             environment.iter().map(|(name, value)| format!("\"{name}={value}\"")).collect();
-        let sshd = Sshd::builder().config(&format!("SetEnv {}", pairs.join(" "))).start();
+        let sshd =
+            Sshd::builder().inside(&folder).config(&format!("SetEnv {}", pairs.join(" "))).start();
         let pm2 = Pm2::at(&folder, &folder.subfolder("home/.pm2"), environment);
         let world =
             Self { sshd, nginx, pm2, redis, postgres, remote, ca, port, worker_port, home, folder };

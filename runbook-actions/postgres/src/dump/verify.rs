@@ -1,0 +1,300 @@
+//! [`Verified`]: a dump that was read to its end and is what it was when it was written.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use runbook_core::{During, Observer, Result, Verdict};
+use runbook_macros::check;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use super::{Dump, Format, name_of};
+use crate::client::Postgres;
+use crate::error::Error;
+use crate::identifier::Table;
+use crate::program::Program;
+
+/// Something that was verified; only [`Postgres::verify`] makes one.
+///
+/// It can be written down and read back, as an output in a journal is. What is read back carries a
+/// seal over its content, so that a [`Dump`] can't be taken for a verified one by mistake; and
+/// whatever takes a verified dump compares its checksum once more just before it drops anything.
+///
+/// ```
+/// use runbook_postgres::{Dump, Verified};
+/// let forged = r#"{"value": {"path": "/tmp/x.dump", "host": "db-1", "format": "custom",
+///     "bytes": 1, "sha256": "00", "taken": "2026-03-14T15:09:26Z"},
+///     "contents": {"tables": [], "large_objects": 0, "objects": 0}, "seal": "00"}"#;
+/// let error = serde_json::from_str::<Verified<Dump>>(forged).unwrap_err();
+/// assert!(error.to_string().contains("was never verified"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T> {
+    value: T,
+    contents: Contents,
+}
+
+/// What is in a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Contents {
+    /// The tables, sorted.
+    pub tables: Vec<Table>,
+    /// How many large objects.
+    pub large_objects: u64,
+    /// How many entries in all: tables, indexes, functions, data ..
+    pub objects: u64,
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tables, large_objects, objects } = self;
+        write!(f, "{} tables, {large_objects} large objects, {objects} entries", tables.len())
+    }
+}
+
+impl<T> Verified<T> {
+    /// What is in it.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// What was verified, without the word that it was.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<T> {
+    value: T,
+    contents: Contents,
+    seal: String,
+}
+
+fn seal<T: Serialize>(value: &T, contents: &Contents) -> Result<String, serde_json::Error> {
+    let text = serde_json::to_vec(&("runbook-postgres: verified", value, contents))?;
+    Ok(hex(&Sha256::digest(text)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl<T: Serialize> Serialize for Verified<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seal = seal(&self.value, &self.contents).map_err(serde::ser::Error::custom)?;
+        Sealed { value: &self.value, contents: self.contents.clone(), seal }.serialize(serializer)
+    }
+}
+
+impl<'de, T: Serialize + Deserialize<'de>> Deserialize<'de> for Verified<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Sealed { value, contents, seal: given } = Sealed::<T>::deserialize(deserializer)?;
+        let expected = seal(&value, &contents).map_err(serde::de::Error::custom)?;
+        if given == expected {
+            Ok(Self { value, contents })
+        } else {
+            Err(serde::de::Error::custom("it was never verified, or was changed since"))
+        }
+    }
+}
+
+/// The dump is whole and as it was written
+#[check(title = "The dump of {db} is whole", preview = "sha256sum, pg_restore --list")]
+pub(crate) async fn verify(
+    cx: &Observer,
+    db: &Postgres,
+    dump: Dump,
+) -> Result<Verdict<Verified<Dump>>> {
+    unchanged(cx, db, &dump).await?;
+    let contents = check_format(cx, db, &dump.path, dump.format).await?;
+    let why = format!("its checksum is right; {contents}");
+    Ok(Verdict::pass(Verified { value: dump, contents }, why))
+}
+
+/// The dump is on this host, and its SHA-256 is what it was.
+pub(super) async fn unchanged(cx: &Observer, db: &Postgres, dump: &Dump) -> Result<()> {
+    let changed = |why: String| {
+        let (host, path) = (dump.host.clone(), dump.path.clone());
+        Err(Error::Changed { host, path, why }.into_failure())
+    };
+    if dump.host != db.host().name() {
+        return changed(format!("the database is on another host, {}", db.host()));
+    }
+    let recorded = recorded(cx, db, &dump.path).await?;
+    if recorded != dump.sha256 {
+        let sum = &dump.sha256;
+        return changed(format!("the checksum beside it is {recorded}, and was {sum}"));
+    }
+    let now = checksum(cx, db, &dump.path).await?;
+    if now != dump.sha256 {
+        let sum = &dump.sha256;
+        return changed(format!("its SHA-256 is {now}, and was {sum}"));
+    }
+    Ok(())
+}
+
+/// The file with the checksum.
+pub(super) fn sidecar(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
+}
+
+/// The checksum beside a dump.
+pub(super) async fn recorded(cx: &Observer, db: &Postgres, path: &Path) -> Result<String> {
+    let unusable = |why: String| {
+        let (host, path) = (db.host().name().to_owned(), path.to_owned());
+        Error::Unusable { host, path, why }.into_failure()
+    };
+    let beside = sidecar(path);
+    if !cx.on(db.host()).exists(&beside).await? {
+        let why = format!("its checksum {} is missing", beside.display());
+        return Err(unusable(why).next(format!(
+            "if you trust the file, write it there: sha256sum {0} > {0}.sha256",
+            name_of(path)
+        )));
+    }
+    let text = cx.on(db.host()).read_text(&beside).await?;
+    // A backslash marks a name that has been escaped.
+    let sum = text.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
+    if sum.len() != 64 || !sum.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Err(unusable(format!("{} holds no SHA-256", beside.display())));
+    }
+    Ok(sum.to_ascii_lowercase())
+}
+
+/// The SHA-256 of a file, computed on its host.
+pub(super) async fn checksum(cx: &Observer, db: &Postgres, path: &Path) -> Result<String> {
+    let path = path.display().to_string();
+    let output = Program::new(db, "sha256sum").arg("--").arg(&path).read(cx).await?;
+    let text = output.text();
+    let sum = text.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
+    if sum.len() == 64 {
+        Ok(sum.to_owned())
+    } else {
+        Err(runbook_core::Failure::msg(format!("it said {text:?}")))
+            .during(format!("computing the SHA-256 of {path}"))
+    }
+}
+
+/// Prints the headers of a dump's entries, not those that rows look like.
+const ENTRIES: &str = r#"
+entries() {
+    awk '
+        copying { if ($0 == "\\.") copying = 0; next }
+        /^COPY .* FROM stdin;$/ { copying = 1; next }
+        /^-- (Data for )?Name: .*; Type: / { print }
+    '
+}
+case $1 in
+    plain) tail -c 1000 -- "$2" >&2 && entries <"$2" ;;
+    gzip) gzip -t -- "$2" && gzip -dc -- "$2" | tail -c 1000 >&2 && gzip -dc -- "$2" | entries ;;
+    custom)
+        # What has no rows has no large objects either, as pg_restore sees it.
+        pg_restore --list -- "$2" >/dev/null &&
+            pg_restore --list -- "$2" |
+            sed -n 's/^[0-9]*; 2613 [0-9]* \(BLOB\( METADATA\)\{0,1\}\) - \([^ ]*\) .*/-- Name: \3; Type: \1; Schema: -; Owner: -/p' &&
+            pg_restore --schema-only --file=- -- "$2" | entries
+        ;;
+esac
+"#;
+
+/// A dump of this format is complete and can be read; gives what is in it.
+pub(super) async fn check_format(
+    cx: &Observer,
+    db: &Postgres,
+    path: &Path,
+    format: Format,
+) -> Result<Contents> {
+    let shown = match format {
+        Format::Plain => "tail",
+        Format::Gzip => "gzip -t",
+        Format::Custom => "pg_restore --list",
+    };
+    let program = match format {
+        Format::Plain => "awk",
+        Format::Gzip => "gzip",
+        Format::Custom => "pg_restore",
+    };
+    let file = path.display().to_string();
+    let read = Program::script(
+        db,
+        program,
+        ENTRIES,
+        &[format.word(), &file],
+        format!("{shown} {}", runbook_core::quote(&file)),
+    );
+    let output = read.read(cx).await?;
+    if format != Format::Custom {
+        let end = String::from_utf8_lossy(&output.stderr);
+        if !end.lines().any(|line| line == "-- PostgreSQL database dump complete") {
+            return Err(Error::Unusable {
+                host: db.host().name().into(),
+                path: path.to_owned(),
+                why: "the mark at the end of a complete dump is missing: it was cut short".into(),
+            }
+            .into_failure());
+        }
+    }
+    Ok(contents(&output.text()))
+}
+
+/// Reads `-- Name: orders; Type: TABLE; Schema: public; Owner: shop` and the like.
+fn contents(headers: &str) -> Contents {
+    let mut contents = Contents::default();
+    for line in headers.lines() {
+        let Some(entry) = line.strip_prefix("-- Name: ") else { continue };
+        contents.objects += 1;
+        // From the end: names may hold anything.
+        let Some((entry, _owner)) = entry.rsplit_once("; Owner: ") else { continue };
+        let Some((entry, schema)) = entry.rsplit_once("; Schema: ") else { continue };
+        let Some((name, kind)) = entry.rsplit_once("; Type: ") else { continue };
+        match kind {
+            "TABLE" => contents.tables.push(Table::new(schema, name)),
+            "BLOB" => contents.large_objects += 1,
+            // `16390..16393`, one or many.
+            "BLOB METADATA" => contents.large_objects += range(name),
+            _ => {}
+        }
+    }
+    contents.tables.sort();
+    contents
+}
+
+/// How many numbers `5..7` has.
+fn range(text: &str) -> u64 {
+    let mut ends = text.split("..").map(|end| end.trim().parse::<u64>().ok());
+    match (ends.next().flatten(), ends.next().flatten()) {
+        (Some(first), Some(last)) if last >= first => last - first + 1,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_hold_anything() {
+        let found = contents(
+            "-- Name: a; Type: TABLE; b; Type: TABLE; Schema: public; Owner: shop\n\
+             -- Name: 16390; Type: BLOB; Schema: -; Owner: shop\n\
+             -- Name: f(); Type: FUNCTION; Schema: public; Owner: shop\n\
+             -- Data for Name: a; Type: TABLE DATA; Schema: public; Owner: shop\n",
+        );
+        assert_eq!(found.tables, [Table::new("public", "a; Type: TABLE; b")]);
+        assert_eq!((found.large_objects, found.objects), (1, 3));
+    }
+}
