@@ -3,6 +3,7 @@
 mod docker;
 mod exec;
 mod found;
+mod inside;
 mod relay;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use runbook_core::{
 
 use self::docker::{Docker, Which};
 use self::exec::Exec;
+use self::inside::Inside;
 use crate::remote::channel::Channels as _;
 use crate::remote::{Limits, Remote};
 
@@ -53,8 +55,9 @@ use crate::remote::{Limits, Remote};
 /// # Sockets
 /// `docker` carries no sockets. A stream is carried by a program inside of the container, so that
 /// names and ports are what the container sees: the first that is there of `perl`, `socat`, `nc`
-/// and `bash`. (A unix socket takes `perl`, `socat` or an `nc` that knows `-U`. `bash` can't tell the
-/// service that no more will be sent; it closes the stream ten seconds later.) If there is none: a
+/// and `bash`. (A unix socket takes `perl`, `socat` or an `nc` that knows `-U`. `bash` and the
+/// oldest `nc` can't tell the service that no more will be sent; they close the stream ten seconds
+/// later.) If there is none: a
 /// container on the host's own network uses the host's sockets; any other one is reached on its
 /// own address, where only a service that listens on all its addresses answers.
 #[derive(Clone)]
@@ -171,7 +174,8 @@ impl Target for Container {
     }
 
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
-        self.remote.spawn(command, spawn).await
+        let process = self.remote.spawn(command, spawn).await?;
+        Ok(Box::new(Inside::new(process, self.remote.channels().clone())))
     }
 
     async fn end_leftovers(&self, cookie: &str, grace: Duration) -> Result<Vec<String>> {

@@ -22,7 +22,7 @@ use crate::remote::channel::{Channel, Channels, Purpose};
 const KILLED: Exit = Exit::Code(137);
 
 /// How long docker may take to notice that a container whose processes were killed has ended.
-const NOTICED: Duration = Duration::from_secs(2);
+const NOTICED: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Exec {
@@ -33,7 +33,7 @@ pub(crate) struct Exec {
 
 /// Why a channel did not come to be.
 enum Refused {
-    /// The container is not there any more, or does not run: its name may stand for another one.
+    /// The container may not be there any more, or not run: its name may stand for another one.
     Gone(Failure),
     Other(Failure),
 }
@@ -109,31 +109,40 @@ impl Exec {
         let doing = format!("starting a shell in the container `{name}` on {host}");
         let failure = Failure::msg(scrub(&why)).while_doing(doing);
         let lower = why.to_lowercase();
-        if ["no such container", "is not running", "is paused"].iter().any(|it| lower.contains(it))
-        {
-            return Refused::Gone(failure);
+        if lower.contains("executable file not found") || lower.contains("no such file") {
+            return Refused::Other(failure.next(
+                "its image has no `sh`, so nothing can be done in it: use an image that has one, \
+                 or work in a container beside it that shares its volumes and network",
+            ));
         }
-        Refused::Other(
-            if lower.contains("executable file not found") || lower.contains("no such file") {
-                failure.next(
-                    "its image has no `sh`, so nothing can be done in it: use an image that has \
-                     one, or work in a container beside it that shares its volumes and network",
-                )
-            } else if lower.contains("unable to find user")
-                || lower.contains("unable to find group")
-            {
-                failure.next(format!(
-                    "the image of `{name}` does not know that user: correct it, or give its number"
-                ))
-            } else {
-                failure
-            },
-        )
+        if lower.contains("unable to find user") || lower.contains("unable to find group") {
+            return Refused::Other(failure.next(format!(
+                "the image of `{name}` does not know that user: correct it, or give its number"
+            )));
+        }
+        // There are many words for a container that ends or has ended.
+        Refused::Gone(failure)
     }
 
-    /// Whether the container has stopped since it was found, which is why its shell was killed.
-    async fn has_stopped(&self, found: &Found) -> Option<Failure> {
-        let until = Instant::now() + NOTICED;
+    /// Why it does not answer.
+    pub(super) async fn silent(&self) -> Failure {
+        let (name, host) = (self.docker.container(), &self.docker.host);
+        let silent = || {
+            let what = format!("the container `{name}` on {host} does not answer");
+            Failure::new(FailureKind::Disconnected, what).next(format!(
+                "see what it does (`{} top {name}`), then resume the run",
+                self.docker.called()
+            ))
+        };
+        let Some(found) = self.found.lock().await.clone() else { return silent() };
+        self.lost(&found, Exit::Code(0)).await.unwrap_or_else(silent)
+    }
+
+    /// Why the end of a channel is not that of what ran in it: the container has stopped since it
+    /// was found, or the daemon is gone, which the client has no other word for.
+    async fn lost(&self, found: &Found, exit: Exit) -> Option<Failure> {
+        let patience = if exit == KILLED { NOTICED } else { Duration::ZERO };
+        let until = Instant::now() + patience;
         loop {
             // What can't be asked for can't be told.
             let now = match self.docker.inspect(&found.id).await {
@@ -141,7 +150,7 @@ impl Exec {
                 Err(failure) if failure.kind().outcome_unknown() => return Some(failure),
                 Err(failure) => {
                     self.forget(found).await;
-                    return Some(lost(&failure));
+                    return Some(disconnected(&failure));
                 }
             };
             if !now.is_the_same_life(found) {
@@ -156,8 +165,17 @@ impl Exec {
     }
 }
 
+/// Docker says of a signal what a shell does: 128 more than its number.
+fn exact(exit: Exit) -> Exit {
+    match exit {
+        // Those that end a process unless it is told otherwise.
+        Exit::Code(code @ (129..=144 | 152..=155 | 157..=159)) => Exit::Signal(code - 128),
+        exit => exit,
+    }
+}
+
 /// The container is not even there any more, or docker isn't.
-fn lost(failure: &Failure) -> Failure {
+fn disconnected(failure: &Failure) -> Failure {
     let problem = failure.to_problem();
     let lost = Failure::new(FailureKind::Disconnected, problem.message);
     match problem.next {
@@ -179,7 +197,7 @@ impl Channels for Exec {
         self.docker.name()
     }
 
-    async fn open(&self, line: &str, purpose: Purpose) -> Result<Channel> {
+    async fn open(&self, line: &str, _: Purpose) -> Result<Channel> {
         let mut found = self.container().await?;
         let started = match self.start(&found, line).await {
             // Nothing ran yet. Its name may stand for a new container by now.
@@ -203,13 +221,10 @@ impl Channels for Exec {
                 () = ended.closed() => return,
             };
             let end = match end {
-                // A shell that commands are told to ends by its own only in order.
-                Ok(exit) if exit == KILLED || (purpose == Purpose::Shell && !exit.success()) => {
-                    match exec.has_stopped(&found).await {
-                        Some(failure) => Err(failure),
-                        None => Ok(exit),
-                    }
-                }
+                Ok(exit) if !exit.success() => match exec.lost(&found, exit).await {
+                    Some(failure) => Err(failure),
+                    None => Ok(exact(exit)),
+                },
                 end => end,
             };
             let _ = ended.send(end);

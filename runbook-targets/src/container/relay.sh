@@ -66,6 +66,7 @@ if has nc && [ "$1" = tcp ]; then
     printf +
     case $help in
     *'-N'*'hutdown'*) exec nc -N "$2" "$3" ;;
+    *'-q secs'*) exec nc -q 10 "$2" "$3" ;;
     *) exec nc "$2" "$3" ;;
     esac
 fi

@@ -144,7 +144,8 @@ pub(super) async fn write(
     options: &WriteOptions,
 ) -> Result<()> {
     let doing = doing(sudo, "writing", path);
-    let mut new = New { sudo: sudo.clone(), process: None, temp: Some(beside(path)?) };
+    let temp = Some(beside(path)?);
+    let mut new = New { sudo: sudo.clone(), process: None, temp, leaving: false };
     let written = match new.fill(content).await {
         Ok(()) => new.put(path, options).await,
         failed => failed,
@@ -174,6 +175,8 @@ struct New {
     sudo: Sudo,
     process: Option<SudoProcess>,
     temp: Option<OsString>,
+    /// It is being removed: if even that is dropped, nobody can.
+    leaving: bool,
 }
 
 impl New {
@@ -236,12 +239,17 @@ impl New {
 
 impl Drop for New {
     fn drop(&mut self) {
-        if self.temp.is_none() {
+        // A runtime that is shutting down drops what it is given at once.
+        if self.temp.is_none() || self.leaving {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let mut left =
-            Self { sudo: self.sudo.clone(), process: self.process.take(), temp: self.temp.take() };
+        let mut left = Self {
+            sudo: self.sudo.clone(),
+            process: self.process.take(),
+            temp: self.temp.take(),
+            leaving: true,
+        };
         runtime.spawn(async move { left.remove().await });
     }
 }

@@ -84,6 +84,9 @@ async fn commands_run_inside_of_it() {
         assert_eq!(output.exit, Exit::Code(3));
         let killed = soon(on.run_unchecked(&sh("kill -9 $$"))).await.unwrap();
         assert_eq!(killed.exit, Exit::Signal(9));
+        // On a channel of its own, likewise.
+        let mut alone = soon(on.spawn(&sh("kill -15 $$").stdin(Stdin::Piped))).await.unwrap();
+        assert_eq!(soon(alone.wait()).await.unwrap(), Exit::Signal(15));
         for number in 0..30 {
             let said = soon(on.run(&sh("echo $0").arg(number))).await.unwrap();
             assert_eq!(said.text(), number.to_string());

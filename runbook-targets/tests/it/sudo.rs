@@ -227,3 +227,18 @@ async fn a_password_that_would_be_asked_for_is_an_error_with_what_to_do() {
     assert!(text.contains("unknown user"), "{text}");
     assert!(text.ends_with("next: create the user nobody-of-that-name, or correct its name"));
 }
+
+#[test]
+fn a_write_that_ends_with_the_runtime_does_not_take_the_program_along() {
+    let Some(host) = nobody() else { return };
+    let folder = folder();
+    let path = folder.path().join("file");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let write = async move {
+        let options = WriteOptions::default();
+        host.target().write(&path, Box::new(Broken(false, false)), &options).await
+    };
+    runtime.spawn(write);
+    runtime.block_on(comes_true("it is under way", || names(folder.path()).len() == 1));
+    drop(runtime);
+}

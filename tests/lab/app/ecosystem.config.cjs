@@ -1,5 +1,6 @@
 // What PM2 runs: the site, and the worker of the queue of corrections.
-const common = { cwd: __dirname, time: true, kill_timeout: 3000, exp_backoff_restart_delay: 50 };
+// However often one crashes, it is tried again.
+const common = { cwd: __dirname, time: true, kill_timeout: 3000, restart_delay: 250, max_restarts: 100_000 };
 
 module.exports = {
   apps: [

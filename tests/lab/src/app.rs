@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::run;
+use crate::command::{run, try_run};
 
 /// The source of the application: release 1.
 #[must_use]
@@ -40,8 +40,17 @@ pub fn npmrc() -> String {
 /// They are not prepared, or can't be copied.
 pub fn install(work_tree: &Path) {
     let modules = prepared("node_modules");
-    for (from, to) in [("site", "node_modules"), ("database", "database/node_modules")] {
-        run(Command::new("cp").arg("-a").arg(modules.join(from)).arg(work_tree.join(to)));
+    run(Command::new("cp").arg("-a").arg(modules.join("site")).arg(work_tree.join("node_modules")));
+    // Prisma is big, and nothing writes into its files: links do, but for npm's own notes.
+    let (from, to) = (modules.join("database"), work_tree.join("database/node_modules"));
+    let linked = try_run(Command::new("cp").arg("-al").arg(&from).arg(&to)).is_ok();
+    if linked {
+        fs::remove_file(to.join(".package-lock.json")).expect("npm's notes");
+        run(Command::new("cp").arg("-a").arg(from.join(".package-lock.json")).arg(&to));
+    } else {
+        // Another file system.
+        let _ = fs::remove_dir_all(&to);
+        run(Command::new("cp").arg("-a").arg(&from).arg(&to));
     }
 }
 

@@ -8,12 +8,17 @@
 //! let sshd = lab::Sshd::start();
 //! assert!(sshd.ssh().arg("true").status().unwrap().success());
 //! ```
+//!
+//! [`World`] puts the parts together: a host reached over SSH that runs an application.
+//! `cargo run -p lab` starts one for a person to play with. `scripts/setup` installs what all of it
+//! needs.
 
 mod agent;
 pub mod app;
 mod ca;
 mod command;
 mod docker;
+mod faults;
 mod folder;
 mod git;
 mod http;
@@ -33,6 +38,7 @@ pub use crate::agent::{Agent, KeyKind, keygen};
 pub use crate::ca::{Ca, Certificate};
 pub use crate::command::{Failure, try_run};
 pub use crate::docker::{Container, Docker};
+pub use crate::faults::SmallDisk;
 pub use crate::folder::Folder;
 pub use crate::git::{Release, Remote};
 pub use crate::http::{Http, Reply, Request, get};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::agent::{KeyKind, keygen};
+use crate::folder::Folder;
 use crate::process::{Child, descendants, is_alive, kill_tree, signal, with_environment};
 use crate::wait::{free_port, wait_until};
 
@@ -40,6 +41,7 @@ pub struct SshdBuilder {
     host_keys: Option<Vec<KeyKind>>,
     config: Vec<String>,
     password: Option<String>,
+    folder: Option<Folder>,
 }
 
 impl SshdBuilder {
@@ -67,13 +69,23 @@ impl SshdBuilder {
         self
     }
 
+    /// In a folder there, whose guard ends it also when this process is killed.
+    #[must_use]
+    pub fn inside(mut self, folder: &Folder) -> Self {
+        self.folder = Some(folder.clone());
+        self
+    }
+
     /// Starts it, and waits until it answers.
     ///
     /// # Panics
     /// It does not answer in time; the message has the end of its log.
     #[must_use]
     pub fn start(self) -> Sshd {
-        let dir = tempfile::Builder::new().prefix("lab-sshd-").tempdir().expect("a folder");
+        let parent =
+            self.folder.as_ref().map_or_else(std::env::temp_dir, |folder| folder.path().into());
+        let dir =
+            tempfile::Builder::new().prefix("lab-sshd-").tempdir_in(parent).expect("a folder");
         let at = |name: &str| dir.path().join(name);
         fs::create_dir(at("home")).expect("a home");
         keygen(&at("client_key"), KeyKind::Ed25519, "");

@@ -77,6 +77,7 @@ impl World {
             let remote = Remote::inside(&folder);
             remote.clone_to(&tree, Release::First);
             app::install(&tree);
+            run(host_command(&home, "npm").args(["run", "--silent", "build"]).current_dir(&tree));
             (join(postgres), join(redis), remote)
         });
         let (port, worker_port) = (free_port(), free_port());
@@ -86,14 +87,19 @@ impl World {
         let environment = environment(&home);
         let pairs: Vec<_> =
             environment.iter().map(|(name, value)| format!("\"{name}={value}\"")).collect();
-        let sshd = Sshd::builder().config(&format!("SetEnv {}", pairs.join(" "))).start();
+        let sshd =
+            Sshd::builder().inside(&folder).config(&format!("SetEnv {}", pairs.join(" "))).start();
         let pm2 = Pm2::at(&folder, &folder.subfolder("home/.pm2"), environment);
         let world =
             Self { sshd, nginx, pm2, redis, postgres, remote, ca, port, worker_port, home, folder };
         world.write_files(&bin);
-        for script in ["build", "db:migrate", "db:seed"] {
-            run(world.command("npm").args(["run", "--silent", script]).current_dir(&tree));
-        }
+        // Not through npm, which takes as long as they do.
+        let database = tree.join("database");
+        run(world
+            .command("node_modules/.bin/prisma")
+            .args(["migrate", "deploy"])
+            .current_dir(database));
+        run(world.command("node").arg("scripts/seed.mjs").current_dir(&tree));
         world.pm2.run(&[
             "start",
             "--silent",
@@ -236,14 +242,7 @@ impl World {
     /// A program with the environment of the host's sessions, but without SSH.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        // As sshd does: nothing of this process's own environment.
-        let mut command = Command::new("env");
-        command.arg("-i");
-        for (name, value) in environment(&self.home) {
-            command.arg(format!("{name}={value}"));
-        }
-        command.arg(program).current_dir(&self.home);
-        command
+        host_command(&self.home, program)
     }
 
     /// The answer of the site's health route, not through Nginx.
@@ -374,11 +373,24 @@ fn environment(home: &Path) -> Vec<(String, String)> {
         ("PATH", path),
         ("PM2_HOME", format!("{home}/.pm2")),
         ("PM2_DISABLE_VERSION_CHECK", "true".to_owned()),
+        // Prisma would ask the network for its newest version, and wait for it.
+        ("CHECKPOINT_DISABLE", "1".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
         ("HOME", home),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+fn host_command(home: &Path, program: &str) -> Command {
+    // As sshd does: nothing of this process's own environment.
+    let mut command = Command::new("env");
+    command.arg("-i");
+    for (name, value) in environment(home) {
+        command.arg(format!("{name}={value}"));
+    }
+    command.arg(program).current_dir(home);
+    command
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {

@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use insta::assert_snapshot;
+use lab::Docker;
 use runbook_core::testing::{FakeTarget, Reply, context, prefix};
-use runbook_core::{Failure, FailureKind, Host};
+use runbook_core::{Failure, FailureKind, Host, Stdin, WriteOptions};
 use runbook_targets::{Container, Sudo, WithEnv};
+use tokio::io::AsyncWriteExt;
 
-use crate::container::place;
+use crate::container::{host_of, place};
 use crate::support::{Mark, comes_true, here, sh, soon};
 
 async fn failure(container: Container) -> Failure {
@@ -158,6 +163,53 @@ async fn a_container_that_stops_under_a_command_is_said_to_have_stopped() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_written_while_the_container_stops_is_not_taken_for_written() {
+    let place = place!(busybox);
+    let (cx, host) = (context(), place.container());
+    soon(cx.on(&host).write("/tmp/file", "old")).await.unwrap();
+    let options = WriteOptions::default();
+    let (mut more, content) = tokio::io::duplex(1 << 20);
+    let write = host.target().write(Path::new("/tmp/file"), Box::new(content), &options);
+    let stop = async {
+        // Some of it, and never the end.
+        more.write_all(&vec![7; 1 << 20]).await.unwrap();
+        more.write_all(b"it was taken").await.unwrap();
+        let mut docker = tokio::process::Command::from(place.docker.cli());
+        docker.args(["kill", place.container.id()]).output().await.unwrap();
+        // Whoever makes the content goes on until it is told.
+        while more.write_all(&[7; 1 << 10]).await.is_ok() {}
+    };
+    let (written, ()) = soon(async { tokio::join!(write, stop) }).await;
+    let failure = format!("{:?}", written.unwrap_err()).replace(place.container.name(), "shop");
+    assert!(failure.contains("the container `shop` on local"), "{failure}");
+    place.docker.docker(&["start", place.container.id()]);
+    assert_eq!(soon(cx.on(&host).read_text("/tmp/file")).await.unwrap(), "old");
+}
+
+#[tokio::test]
+async fn a_container_that_is_paused_under_a_command_holds_nothing_up_for_ever() {
+    let place = place!(busybox);
+    let mark = Mark::new();
+    let (cx, host) = (context(), place.container());
+    let on = cx.on(&host);
+    let command = mark.on(sh("sleep 1000")).timeout(Duration::from_secs(2));
+    let run = on.run(&command);
+    let pause = async {
+        comes_true("it runs", || !mark.living().is_empty()).await;
+        place.docker.docker(&["pause", place.container.id()]);
+    };
+    let (result, ()) = soon(async { tokio::join!(run, pause) }).await;
+    place.docker.docker(&["unpause", place.container.id()]);
+    let failure = result.unwrap_err();
+    let text = format!("{failure:?}").replace(place.container.name(), "shop");
+    assert!(failure.kind().outcome_unknown(), "{text}");
+    assert!(text.contains("the container `shop` on local was paused meanwhile"), "{text}");
+    // Let go on, it is ended as it should have been.
+    comes_true("it is gone", || mark.living().is_empty()).await;
+    assert_eq!(soon(on.run(&sh("echo back"))).await.unwrap().text(), "back");
+}
+
+#[tokio::test]
 async fn a_new_container_of_the_same_name_takes_over() {
     let place = place!(busybox);
     let (cx, host) = (context(), place.container());
@@ -187,4 +239,38 @@ async fn a_container_that_the_kernel_killed_is_said_to_be_so() {
     `sh -c true` on shop@web-1: the container `shop` on web-1 does not run: it ended with exit code 137, killed by the kernel for want of memory
       next: see why in its log (`docker logs shop`), and start it: `docker start shop`
     ");
+}
+
+#[tokio::test]
+async fn a_daemon_that_dies_under_a_command_is_a_lost_connection() {
+    if Docker::shared().is_none() {
+        return;
+    }
+    let docker = Arc::new(Docker::start());
+    let container = docker.run(docker.busybox(), &[], &["sleep", "100000"]);
+    let host = Host::new(Container::new(&host_of(&docker), container.name()));
+    let mark = Mark::new();
+    let cx = context();
+    let on = cx.on(&host);
+    let command = mark.on(sh("sleep 1000"));
+    // One that waits for its turn in a shell, and one that has a channel of its own.
+    let alone = mark.on(sh("sleep 1000")).stdin(Stdin::Piped);
+    let mut alone = soon(on.spawn(&alone)).await.unwrap();
+    let run = on.run(&command);
+    let kill = async {
+        comes_true("both run", || mark.command_lines().len() >= 2).await;
+        let folder = docker.socket().parent().unwrap().display().to_string();
+        let is_daemon = |pid: &u32| {
+            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("dockerd"))
+        };
+        let all = lab::with_environment("LAB_DOCKER", &folder);
+        lab::kill_tree(all.into_iter().find(is_daemon).unwrap());
+    };
+    let (run, ()) = soon(async { tokio::join!(run, kill) }).await;
+    let ends = [run.map(drop), soon(alone.wait()).await.map(drop)];
+    for end in ends {
+        let failure = end.unwrap_err();
+        assert_eq!(failure.kind(), FailureKind::Disconnected, "{failure:?}");
+        assert!(format!("{failure:?}").contains("whether the daemon runs on local"), "{failure:?}");
+    }
 }

@@ -225,3 +225,15 @@ async fn a_stream_that_is_dropped_leaves_no_program_behind() {
         comes_true("only the services run", || top().lines().count() == before).await;
     }
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_its_container() {
+    let place = place!(busybox);
+    serve(&place);
+    let host = place.container();
+    let mut stream = soon(observer().on(&host).connect(&tcp())).await.unwrap();
+    place.docker.docker(&["kill", place.container.id()]);
+    let mut rest = Vec::new();
+    let _ = soon(stream.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+}

@@ -2,12 +2,21 @@
 // Prisma looks for native ones all the same; any file stills it.
 process.env.PRISMA_SCHEMA_ENGINE_BINARY ??= process.execPath;
 process.env.PRISMA_QUERY_ENGINE_LIBRARY ??= process.execPath;
+// Nor is the network asked for a newer Prisma.
+process.env.CHECKPOINT_DISABLE ??= '1';
 
 import { PrismaPg } from '@prisma/adapter-pg';
 import { defineConfig } from 'prisma/config';
 import { loadEnv } from '../packages/shared/src/env.js';
 
 loadEnv('../.env');
+
+// Prisma forgets the timer of its wait for the lock, ten seconds, and would stay that much longer.
+const { setTimeout } = globalThis;
+globalThis.setTimeout = (action, delay, ...rest) => {
+  const timer = setTimeout(action, delay, ...rest);
+  return delay === 10_000 ? timer.unref() : timer;
+};
 
 // Names in PostgreSQL's catalogs have a type of their own, which the adapter does not know.
 const [NAME, TEXT] = [19, 25];
@@ -33,5 +42,8 @@ export default defineConfig({
   schema: 'schema.prisma',
   migrations: { path: 'migrations' },
   adapter: async () =>
-    new Adapter({ connectionString: process.env.DIRECT_URL ?? process.env.DATABASE_URL }),
+    new Adapter({
+      connectionString: process.env.DIRECT_URL ?? process.env.DATABASE_URL,
+      allowExitOnIdle: true, // nor for idle connections
+    }),
 });

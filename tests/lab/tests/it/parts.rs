@@ -232,6 +232,7 @@ fn every_release_can_be_checked_out_and_differs_as_it_says() {
     let git = |arguments: &[&str]| {
         try_run(Command::new("git").arg("-C").arg(&tree).args(arguments)).unwrap()
     };
+    lab::app::install(&tree);
     for release in Release::ALL {
         remote.publish(release);
         git(&["reset", "-q", "--hard", "v1"]);
@@ -243,7 +244,6 @@ fn every_release_can_be_checked_out_and_differs_as_it_says() {
         );
         let package = fs::read_to_string(tree.join("package.json")).unwrap();
         assert!(package.contains(&format!("\"version\": \"{}\"", release.version())));
-        lab::app::install(&tree);
         let built =
             try_run(Command::new("npm").args(["run", "--silent", "build"]).current_dir(&tree));
         assert_eq!(built.is_ok(), release != Release::DoesNotBuild, "{built:?}");

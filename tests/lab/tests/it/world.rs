@@ -1,8 +1,11 @@
 //! The whole world.
 
-use std::time::Instant;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
 
-use lab::{Release, World};
+use lab::{Release, World, wait_until};
+
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_world_works_and_leaves_nothing() {
@@ -43,6 +46,94 @@ fn the_world_works_and_leaves_nothing() {
     drop(world);
     assert!(!folder.exists());
     assert_eq!(super::leftovers::processes_of(&folder), [0_u32; 0]);
+}
+
+#[test]
+fn what_goes_wrong_can_be_seen_and_mended() {
+    let world = World::start();
+    let waiting = || world.redis().cli(&["llen", "bull:corrections:wait"]);
+    let health = || world.health().map(|reply| (reply.status, reply.body_json()));
+
+    // The worker, with jobs waiting.
+    world.stop_worker();
+    world.hand_in(3, "a short text");
+    assert_eq!(waiting(), "3");
+    world.pm2().run(&["start", "eaf-worker"]);
+    wait_until("the queue to be empty", SOON, || waiting() == "0");
+    let killed = world.kill_worker();
+    wait_until("PM2 to start another", SOON, || {
+        world.pm2().pid_of("eaf-worker").is_some_and(|pid| pid != killed)
+    });
+
+    // Redis: the site goes on without it.
+    world.redis().stop();
+    let (status, body) = health().unwrap();
+    assert_eq!((status, &body["status"]), (200, &"degraded".into()), "{body}");
+    world.redis().start_again();
+    world.wait_for_site();
+    world.redis().fill_memory();
+    assert!(world.redis().try_cli(&["set", "key", "value"]).is_err());
+    world.redis().relieve();
+
+    // PostgreSQL: it does not.
+    world.postgres().stop();
+    wait_until("the site to be ill", SOON, || health().is_ok_and(|(status, _)| status == 503));
+    world.ssh("service postgresql start");
+    world.wait_for_site();
+    world.forget_database_password();
+    world.postgres().change_password(world.role(), world.password());
+    world.wait_for_site();
+    let (database, role) = (world.database(), world.role());
+    let all = world.postgres().exhaust_connections(database, role, world.password());
+    assert!(!all.is_empty());
+    drop(all);
+
+    // Nginx and its certificate.
+    let ask = || lab::try_run(world.curl().arg(world.url("/api/v1/health")));
+    world.expire_certificate();
+    wait_until("the old certificate", SOON, || {
+        ask().is_err_and(|failure| failure.to_string().contains("certificate has expired"))
+    });
+
+    // The process.
+    world.crash_loop();
+    world.ssh("cd eaf_platform && npm run build && pm2 restart eaf-platform");
+    world.wait_for_site();
+    let stranger = world.take_port();
+    let log =
+        std::fs::read_to_string(world.home().join(".pm2/logs/eaf-platform-error.log")).unwrap();
+    assert!(log.contains("EADDRINUSE"), "{log}");
+    drop(stranger);
+    world.wait_for_site();
+
+    // The disk.
+    if let Some(disk) = world.small_disk("backups", 64 * 1024) {
+        let line = format!("dd if=/dev/zero of={}/big bs=1024 count=100", disk.path().display());
+        let full = lab::try_run(world.sshd().ssh().arg(line)).unwrap_err();
+        assert!(full.to_string().contains("No space left on device"), "{full}");
+    }
+
+    // The way to it.
+    let proxy = world.ssh_proxy();
+    let mut ssh = std::process::Command::new("ssh");
+    ssh.args([
+        "-F",
+        "/dev/null",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+    ])
+    .args(["-o", "BatchMode=yes", "-p", &proxy.port().to_string(), "-l", world.sshd().user(), "-i"])
+    .arg(world.sshd().client_key())
+    .args(["127.0.0.1", "echo ready; sleep 600"])
+    .stdin(std::process::Stdio::null())
+    .stdout(std::process::Stdio::piped());
+    let mut session = lab::Child::spawn(&mut ssh);
+    let mut ready = [0; 5];
+    session.std().stdout.take().unwrap().read_exact(&mut ready).unwrap();
+    proxy.cut();
+    assert_eq!(session.wait(SOON).and_then(|status| status.code()), Some(255));
 }
 
 /// A student logs in, hands a copy in, and it is corrected.
