@@ -22,6 +22,16 @@ pub fn npm_cache() -> PathBuf {
     prepared("npm")
 }
 
+/// The site's `node_modules` (bullmq, ioredis, pg, express), to run a script beside them. Don't
+/// write there.
+///
+/// # Panics
+/// As [`npm_cache`].
+#[must_use]
+pub fn node_modules() -> PathBuf {
+    prepared("node_modules/site")
+}
+
 /// Lines of an `.npmrc` that make npm use the cache, and nothing else.
 ///
 /// # Panics

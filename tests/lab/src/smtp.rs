@@ -162,8 +162,8 @@ impl Shared {
                 let mut words = command.split(' ').skip(1);
                 let method = words.next().unwrap_or_default().to_ascii_uppercase();
                 let first = words.next();
-                let mut ask = |prompt: &str| {
-                    say(prompt)?;
+                let mut ask = |question: &str| {
+                    say(question)?;
                     read()
                 };
                 let given = match (method.as_str(), first) {
