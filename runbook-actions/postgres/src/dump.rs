@@ -20,7 +20,7 @@ pub use self::retention::Retention;
 pub(crate) use self::scratch::contents;
 pub use self::scratch::{Scratch, TableContent, TestRestore};
 pub use self::verify::{Contents, Verified};
-use self::verify::{check_format, checksum, sidecar};
+use self::verify::{check_end, checksum, sidecar};
 use crate::client::Postgres;
 use crate::error::Error;
 use crate::program::Program;
@@ -36,6 +36,10 @@ pub struct Dump {
     pub path: PathBuf,
     /// The host.
     pub host: String,
+    /// Of which database; none for a file that was found.
+    pub database: Option<String>,
+    /// Whether it holds no rows.
+    pub schema_only: bool,
     /// How it is written.
     pub format: Format,
     /// Size in bytes.
@@ -171,7 +175,8 @@ impl Postgres {
     /// Empties the database and fills it from a dump, in one transaction: readers see what was
     /// there or what is in the dump, never a part. Stop the application around it.
     ///
-    /// `safety` is a dump of what is there before, from which a rollback fills the database again.
+    /// `safety` is a dump of what is there before, from which a rollback fills the database again:
+    /// one with rows, that [`dump`](Self::dump) has taken of this very database.
     /// The dump's checksum is compared once more before anything is dropped.
     ///
     /// ```
@@ -267,7 +272,7 @@ impl Postgres {
         folder: impl Into<PathBuf>,
         retention: Retention,
     ) -> impl Check<Evidence = Vec<PathBuf>> {
-        retention::expired_dumps(self, &folder.into(), retention)
+        retention::expired_dumps(self, &folder.into(), &retention)
     }
 
     /// Removes dumps that retention lets go, with their checksums. Refuses if no dump whose
@@ -279,7 +284,7 @@ impl Postgres {
         retention: Retention,
         expired: impl IntoInput<Vec<PathBuf>>,
     ) -> impl Step<Output = Vec<PathBuf>, Rollback = runbook_core::Irreversible> {
-        retention::remove_dumps(self, &folder.into(), retention, expired)
+        retention::remove_dumps(self, &folder.into(), &retention, expired)
     }
 }
 
@@ -403,8 +408,7 @@ async fn write(
             program = program.arg("--schema-only");
         }
         program.run(cx).await?;
-        let contents = check_format(cx, db, &temporary, format).await?;
-        cx.say(format!("complete: {contents}"));
+        check_end(cx, db, &temporary, format).await?;
         let sha256 = checksum(cx, db, &temporary).await?;
         let taken = Timestamp::now();
         let path = free_name(cx, db, folder, taken, format, schema_only).await?;
@@ -413,8 +417,16 @@ async fn write(
         let line = format!("{sha256}  {}\n", name_of(&path));
         host.write(sidecar(&path), line).await?;
         host.rename(&temporary, &path).await?;
-        let host = db.host().name().to_owned();
-        Ok(Dump { path, host, format, bytes, sha256, taken })
+        Ok(Dump {
+            path,
+            host: db.host().name().to_owned(),
+            database: Some(db.database().to_owned()),
+            schema_only,
+            format,
+            bytes,
+            sha256,
+            taken,
+        })
     };
     let written = written.await;
     if written.is_err() {
@@ -516,6 +528,8 @@ async fn look(cx: &Observer, db: &Postgres, path: &Path) -> Result<Dump> {
     Ok(Dump {
         path: path.to_owned(),
         host: db.host().name().to_owned(),
+        database: None,
+        schema_only: name_of(path).contains(".schema."),
         format,
         bytes: info.size,
         sha256,

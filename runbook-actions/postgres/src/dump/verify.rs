@@ -23,7 +23,8 @@ use crate::program::Program;
 ///
 /// ```
 /// use runbook_postgres::{Dump, Verified};
-/// let forged = r#"{"value": {"path": "/tmp/x.dump", "host": "db-1", "format": "custom",
+/// let forged = r#"{"value": {"path": "/tmp/x.dump", "host": "db-1", "database": "shop",
+///     "schema_only": false, "format": "custom",
 ///     "bytes": 1, "sha256": "00", "taken": "2026-03-14T15:09:26Z"},
 ///     "contents": {"tables": [], "large_objects": 0, "objects": 0}, "seal": "00"}"#;
 /// let error = serde_json::from_str::<Verified<Dump>>(forged).unwrap_err();
@@ -238,17 +239,45 @@ pub(super) async fn check_format(
     );
     let output = read.read(cx).await?;
     if format != Format::Custom {
-        let end = String::from_utf8_lossy(&output.stderr);
-        if !end.lines().any(|line| line == "-- PostgreSQL database dump complete") {
-            return Err(Error::Unusable {
-                host: db.host().name().into(),
-                path: path.to_owned(),
-                why: "the mark at the end of a complete dump is missing: it was cut short".into(),
-            }
-            .into_failure());
-        }
+        has_mark(db, path, &output.stderr)?;
     }
     Ok(contents(&output.text()))
+}
+
+/// What pg_dump has just written is complete. It said so by its exit code, too; to read all of it
+/// once more is up to [`Postgres::verify`].
+pub(super) async fn check_end(
+    cx: &Observer,
+    db: &Postgres,
+    path: &Path,
+    format: Format,
+) -> Result<()> {
+    let file = path.display().to_string();
+    match format {
+        Format::Plain => {
+            let tail = Program::new(db, "tail").arg("-c").arg("1000").arg("--").arg(file);
+            has_mark(db, path, &tail.read(cx).await?.stdout)
+        }
+        Format::Custom => {
+            let list = Program::new(db, "pg_restore").arg("--list").arg("--").arg(file);
+            list.read(cx).await.map(drop)
+        }
+        Format::Gzip => Ok(()),
+    }
+}
+
+/// The end of a plain dump has the mark of a complete one.
+fn has_mark(db: &Postgres, path: &Path, end: &[u8]) -> Result<()> {
+    let end = String::from_utf8_lossy(end);
+    if end.lines().any(|line| line == "-- PostgreSQL database dump complete") {
+        return Ok(());
+    }
+    Err(Error::Unusable {
+        host: db.host().name().into(),
+        path: path.to_owned(),
+        why: "the mark at the end of a complete dump is missing: it was cut short".into(),
+    }
+    .into_failure())
 }
 
 /// Reads `-- Name: orders; Type: TABLE; Schema: public; Owner: shop` and the like.

@@ -135,6 +135,20 @@ async fn a_dump_cut_short_or_changed_by_a_byte_is_refused_before_anything_is_dro
     }
 }
 
+#[tokio::test]
+async fn what_was_verified_survives_the_journal_and_can_not_be_altered_there() {
+    let cluster = Cluster::shared();
+    let db = cluster.create("sealed", SHOP);
+    let dump = step(db.dump(cluster.path("dumps"), Format::Custom)).await.unwrap();
+    let proof = verified(&db, dump.clone()).await;
+    let text = serde_json::to_string(&proof).unwrap();
+    assert_eq!(serde_json::from_str::<Verified<Dump>>(&text).unwrap(), proof);
+    let other = text.replace("sealed-", "other-");
+    assert!(serde_json::from_str::<Verified<Dump>>(&other).is_err());
+    let bare = serde_json::to_string(&dump).unwrap();
+    assert!(serde_json::from_str::<Verified<Dump>>(&bare).is_err());
+}
+
 fn sha256(path: &Path) -> String {
     let output = std::process::Command::new("sha256sum").arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
