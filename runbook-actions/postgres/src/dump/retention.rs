@@ -7,8 +7,8 @@ use runbook_core::{Context, Observer, Result, Timestamp, Verdict};
 use runbook_macros::{check, step};
 use serde::{Deserialize, Serialize};
 
+use super::find::{DumpFile, dumps_in};
 use super::verify::{checksum, recorded, sidecar};
-use super::{DumpFile, dumps_in};
 use crate::client::Postgres;
 use crate::error::Error;
 
