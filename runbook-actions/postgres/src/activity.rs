@@ -153,7 +153,7 @@ impl Postgres {
     /// ```
     #[must_use]
     pub fn idle_in_transaction(&self, longer: Duration) -> impl Check<Evidence = Vec<Activity>> {
-        sessions(self, &Kind::IdleInTransaction, longer.as_secs_f64())
+        sessions(self, &Kind::IdleInTransaction, &Span(longer))
     }
 
     /// No session of this database has been idle for longer than this, in a transaction or not.
@@ -168,7 +168,7 @@ impl Postgres {
     /// ```
     #[must_use]
     pub fn idle(&self, longer: Duration) -> impl Check<Evidence = Vec<Activity>> {
-        sessions(self, &Kind::Idle, longer.as_secs_f64())
+        sessions(self, &Kind::Idle, &Span(longer))
     }
 
     /// No statement in this database has been running for longer than this.
@@ -187,7 +187,7 @@ impl Postgres {
     /// ```
     #[must_use]
     pub fn long_running(&self, longer: Duration) -> impl Check<Evidence = Vec<Activity>> {
-        sessions(self, &Kind::Active, longer.as_secs_f64())
+        sessions(self, &Kind::Active, &Span(longer))
     }
 
     /// Nobody is connected to this database: made to be required before a restore.
@@ -301,7 +301,7 @@ pub(crate) async fn locks(cx: &Observer, db: &Postgres) -> Result<Verdict<Vec<Bl
             "SELECT l.pid, l.locktype || coalesce(' ' || l.relation::regclass::text, '') || ', ' \
              || l.mode AS lock, pg_blocking_pids(l.pid) AS by \
              FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
-             WHERE NOT l.granted AND a.datname = current_database() ORDER BY l.waitstart, l.pid",
+             WHERE NOT l.granted AND a.datname = current_database() ORDER BY a.query_start, l.pid",
             &[],
         )
         .await?;
@@ -330,8 +330,7 @@ pub(crate) async fn locks(cx: &Observer, db: &Postgres) -> Result<Verdict<Vec<Bl
 }
 
 /// Which sessions are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     IdleInTransaction,
     Idle,
@@ -348,13 +347,23 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A time as people write it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
 /// No session is stuck
-#[check(title = "No session of {db} is {kind} for more than {seconds} s", id = "sessions")]
+#[check(title = "No session of {db} is {kind} for more than {longer}", id = "sessions")]
 pub(crate) async fn sessions(
     cx: &Observer,
     db: &Postgres,
     kind: &Kind,
-    seconds: f64,
+    longer: &Span,
 ) -> Result<Verdict<Vec<Activity>>> {
     let states = match kind {
         Kind::IdleInTransaction => "'idle in transaction', 'idle in transaction (aborted)'",
@@ -367,7 +376,8 @@ pub(crate) async fn sessions(
          AND a.datname = current_database() AND a.state IN ({states})) s \
          WHERE seconds > $1::float8 ORDER BY seconds DESC"
     );
-    let found: Vec<Activity> = db.read(cx).await?.query(&sql, &[seconds.into()]).await?;
+    let found: Vec<Activity> =
+        db.read(cx).await?.query(&sql, &[longer.0.as_secs_f64().into()]).await?;
     let why = match found.as_slice() {
         [] => "none is".to_owned(),
         [one] => one.to_string(),

@@ -34,13 +34,15 @@ pub(crate) struct Program<'a> {
     shown: String,
     settings: String,
     application: Option<String>,
+    /// Whether it connects to the server, and so is given the password.
+    connects: bool,
 }
 
 impl<'a> Program<'a> {
     /// The program `name`.
     pub(crate) fn new(db: &'a Postgres, name: &'static str) -> Self {
         let (words, shown) = (vec![name.into()], name.into());
-        Self { db, name, words, shown, settings: String::new(), application: None }
+        Self { db, name, words, shown, settings: String::new(), application: None, connects: true }
     }
 
     /// A shell script whose text is fixed and whose arguments are `$1`, `$2` ..; errors show it as
@@ -54,7 +56,15 @@ impl<'a> Program<'a> {
     ) -> Self {
         let words = ["sh", "-c", script, "sh"].into_iter().chain(args.iter().copied());
         let words = words.map(str::to_owned).collect();
-        Self { db, name, words, shown: shown.into(), settings: String::new(), application: None }
+        Self {
+            db,
+            name,
+            words,
+            shown: shown.into(),
+            settings: String::new(),
+            application: None,
+            connects: true,
+        }
     }
 
     /// One more argument.
@@ -68,6 +78,12 @@ impl<'a> Program<'a> {
     /// Settings of the server for this session, as `-c name=value`.
     pub(crate) fn settings(mut self, settings: impl Into<String>) -> Self {
         self.settings = settings.into();
+        self
+    }
+
+    /// It looks at files only.
+    pub(crate) fn offline(mut self) -> Self {
+        self.connects = false;
         self
     }
 
@@ -91,7 +107,8 @@ impl<'a> Program<'a> {
 
     fn command(&self) -> Command {
         let config = self.db.config();
-        let password = config.password.as_ref().map_or(Stdin::Empty, |password| {
+        let password = config.password.as_ref().filter(|_| self.connects);
+        let password = password.map_or(Stdin::Empty, |password| {
             // host:port:database:user:password
             let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
             Stdin::Secret(Secret::new(format!("*:*:*:*:{escaped}\n")))

@@ -7,6 +7,7 @@ use runbook_core::{Check, Context, Irreversible, Observer, Result, Step, Verdict
 use runbook_macros::{check, step};
 use serde::{Deserialize, Serialize};
 
+use crate::activity::Span;
 use crate::client::Postgres;
 use crate::error::Error;
 
@@ -94,7 +95,7 @@ impl Postgres {
     /// ```
     #[must_use]
     pub fn replication(&self, standbys: u32, lag: Duration) -> impl Check<Evidence = Replication> {
-        replication(self, standbys, lag.as_secs_f64())
+        replication(self, standbys, &Span(lag))
     }
 
     /// Makes this standby a primary of its own, and waits until it is. Refuses if it is none.
@@ -117,14 +118,15 @@ impl Postgres {
 }
 
 /// Replication works
-#[check(title = "Replication of {db} works, less than {seconds} s behind")]
+#[check(title = "Replication of {db} works, less than {lag} behind")]
 pub(crate) async fn replication(
     cx: &Observer,
     db: &Postgres,
     standbys: u32,
-    seconds: f64,
+    lag: &Span,
 ) -> Result<Verdict<Replication>> {
     let found = state(cx, db).await?;
+    let seconds = lag.0.as_secs_f64();
     let good = match &found {
         Replication::Primary { standbys: all } => {
             let well = |one: &&Standby| one.state == "streaming" && one.behind_seconds < seconds;

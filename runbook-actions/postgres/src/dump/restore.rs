@@ -71,6 +71,16 @@ impl Step for Restore {
     async fn run(&self, cx: &Context) -> Result<Restored> {
         // The way back has to be there before anything is dropped.
         let safety = self.safety.get(cx)?;
+        if safety.schema_only || safety.database.as_deref() != Some(self.db.database()) {
+            return Err(Error::Unsafe {
+                place: self.db.to_string(),
+                why: format!("{} would not bring back what is there now", *safety),
+                next: "take a dump of this database with its rows in the same run, and give that \
+                       as the safety dump; nothing was dropped"
+                    .into(),
+            }
+            .into_failure());
+        }
         unchanged(cx, &self.db, &safety).await?;
         fill(cx, &self.db, &self.dump.get(cx)?).await
     }
@@ -222,7 +232,7 @@ pub(crate) async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> 
     let file = dump.path.display().to_string();
     let shown = format!("restore {} into {}", runbook_core::quote(&file), db.database());
     Program::script(db, "psql", FILL, &[way, &file, EMPTY], shown)
-        .application(application(cx))
+        .application(application(cx, db))
         // The lock limit holds: a session that was forgotten must not keep this waiting for ever.
         .settings(format!(
             "-c statement_timeout=0 -c lock_timeout={}",
@@ -254,8 +264,8 @@ pub(crate) async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> 
 }
 
 /// The name under which a unit fills a database.
-fn application(cx: &Observer) -> String {
-    format!("runbook restore {:016x}", super::scratch::number(cx))
+fn application(cx: &Observer, db: &Postgres) -> String {
+    format!("runbook restore {:016x}", super::scratch::number(cx, db))
 }
 
 /// Ends what an earlier attempt of this unit left running on the server: with its connection to us
@@ -263,7 +273,7 @@ fn application(cx: &Observer) -> String {
 async fn end_leftovers(cx: &Context, db: &Postgres) -> Result<()> {
     let session = db.session(cx).await?;
     let theirs = "FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()";
-    let name = [application(cx).into()];
+    let name = [application(cx, db).into()];
     let ended: Vec<bool> =
         session.query(&format!("SELECT pg_terminate_backend(pid) {theirs}"), &name).await?;
     if ended.is_empty() {

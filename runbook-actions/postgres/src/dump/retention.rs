@@ -7,8 +7,8 @@ use runbook_core::{Context, Observer, Result, Timestamp, Verdict};
 use runbook_macros::{check, step};
 use serde::{Deserialize, Serialize};
 
+use super::find::{DumpFile, dumps_in};
 use super::verify::{checksum, recorded, sidecar};
-use super::{DumpFile, dumps_in};
 use crate::client::Postgres;
 use crate::error::Error;
 
@@ -72,14 +72,14 @@ impl std::fmt::Display for Retention {
 }
 
 /// Look which dumps are older than they are kept
-#[check(title = "List the dumps in {folder} that are not kept", preview = "kept: {retention}")]
+#[check(title = "List the dumps in {folder} that are not kept", preview = "keep {retention}")]
 pub(crate) async fn expired_dumps(
     cx: &Observer,
     db: &Postgres,
     folder: &Path,
-    retention: Retention,
+    retention: &Retention,
 ) -> Result<Verdict<Vec<PathBuf>>> {
-    let (gone, kept) = split(cx, db, folder, retention).await?;
+    let (gone, kept) = split(cx, db, folder, *retention).await?;
     let names: Vec<_> = gone.iter().map(|path| super::name_of(path)).collect();
     let why = match names.as_slice() {
         [] => format!("none; {} are kept", kept.len()),
@@ -96,16 +96,16 @@ pub(crate) async fn expired_dumps(
     title = "Remove the dumps in {folder} that are not kept",
     irreversible,
     repeatable,
-    preview = "kept: {retention}"
+    preview = "keep {retention}"
 )]
 pub(crate) async fn remove_dumps(
     cx: &Context,
     db: &Postgres,
     folder: &Path,
-    retention: Retention,
+    retention: &Retention,
     expired: Vec<PathBuf>,
 ) -> Result<Vec<PathBuf>> {
-    let (mut gone, kept) = split(cx, db, folder, retention).await?;
+    let (mut gone, kept) = split(cx, db, folder, *retention).await?;
     gone.retain(|path| expired.contains(path));
     if gone.is_empty() {
         return Ok(gone);

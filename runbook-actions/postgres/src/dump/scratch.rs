@@ -47,7 +47,7 @@ pub struct Scratch {
 impl Scratch {
     /// The scratch database of this unit of this run.
     pub(crate) fn database(cx: &Observer, db: &Postgres) -> Postgres {
-        db.other(format!("runbook_scratch_{:016x}", number(cx)))
+        db.other(format!("runbook_scratch_{:016x}", number(cx, db)))
     }
 
     pub(crate) fn is_there(&self) -> bool {
@@ -92,9 +92,9 @@ impl Scratch {
     }
 }
 
-/// A number of this unit of this run, the same in every process.
-pub(super) fn number(cx: &Observer) -> u64 {
-    let name = format!("{}:{}", cx.run_id(), cx.unit_id());
+/// A number of this unit of this run and of a database, the same in every process.
+pub(super) fn number(cx: &Observer, db: &Postgres) -> u64 {
+    let name = format!("{}:{}:{}", cx.run_id(), cx.unit_id(), db.database());
     let digest = Sha256::digest(name.as_bytes());
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -23,7 +23,8 @@ use crate::program::Program;
 ///
 /// ```
 /// use runbook_postgres::{Dump, Verified};
-/// let forged = r#"{"value": {"path": "/tmp/x.dump", "host": "db-1", "format": "custom",
+/// let forged = r#"{"value": {"path": "/tmp/x.dump", "host": "db-1", "database": "shop",
+///     "schema_only": false, "format": "custom",
 ///     "bytes": 1, "sha256": "00", "taken": "2026-03-14T15:09:26Z"},
 ///     "contents": {"tables": [], "large_objects": 0, "objects": 0}, "seal": "00"}"#;
 /// let error = serde_json::from_str::<Verified<Dump>>(forged).unwrap_err();
@@ -41,16 +42,16 @@ pub struct Verified<T> {
 pub struct Contents {
     /// The tables, sorted.
     pub tables: Vec<Table>,
-    /// How many large objects.
+    /// How many large objects; of a dump of PostgreSQL 17 or later, how many groups of them.
     pub large_objects: u64,
-    /// How many entries in all: tables, indexes, functions, data ..
+    /// How many things else: tables, indexes, functions ..
     pub objects: u64,
 }
 
 impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tables, large_objects, objects } = self;
-        write!(f, "{} tables, {large_objects} large objects, {objects} entries", tables.len())
+        write!(f, "{} tables, {large_objects} large objects, {objects} things in all", tables.len())
     }
 }
 
@@ -178,7 +179,7 @@ pub(super) async fn recorded(cx: &Observer, db: &Postgres, path: &Path) -> Resul
 /// The SHA-256 of a file, computed on its host.
 pub(super) async fn checksum(cx: &Observer, db: &Postgres, path: &Path) -> Result<String> {
     let path = path.display().to_string();
-    let output = Program::new(db, "sha256sum").arg("--").arg(&path).read(cx).await?;
+    let output = Program::new(db, "sha256sum").arg("--").arg(&path).offline().read(cx).await?;
     let text = output.text();
     let sum = text.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
     if sum.len() == 64 {
@@ -189,25 +190,34 @@ pub(super) async fn checksum(cx: &Observer, db: &Postgres, path: &Path) -> Resul
     }
 }
 
-/// Prints the headers of a dump's entries, not those that rows look like.
+/// Whether a dump ends as a complete one does, and a line on each of its tables and on how much
+/// else there is. No row of it is printed: what is printed is kept beside the journal. Lines of rows
+/// that look like parts of a dump are passed over.
 const ENTRIES: &str = r#"
 entries() {
     awk '
         copying { if ($0 == "\\.") copying = 0; next }
         /^COPY .* FROM stdin;$/ { copying = 1; next }
-        /^-- (Data for )?Name: .*; Type: / { print }
+        /^-- Name: .*; Type: BLOB( METADATA)?; / { large++; next }
+        /^-- Name: .*; Type: / { objects++ }
+        /^-- Name: .*; Type: TABLE; / { print }
+        END { print "objects", objects + 0; print "large objects", large + 0 }
     '
 }
+complete() {
+    tail -c 1000 | grep -q "^-- PostgreSQL database dump complete" || echo cut short
+}
 case $1 in
-    plain) tail -c 1000 -- "$2" >&2 && entries <"$2" ;;
-    gzip) gzip -t -- "$2" && gzip -dc -- "$2" | tail -c 1000 >&2 && gzip -dc -- "$2" | entries ;;
+    plain) complete <"$2" && entries <"$2" ;;
+    gzip) gzip -t -- "$2" && gzip -dc -- "$2" | complete && gzip -dc -- "$2" | entries ;;
     custom)
-        # What has no rows has no large objects either, as pg_restore sees it.
+        # What has no rows has no large objects either, as pg_restore sees it: those are of the list.
         pg_restore --list -- "$2" >/dev/null &&
+            pg_restore --schema-only --file=- -- "$2" | entries &&
             pg_restore --list -- "$2" |
-            sed -n 's/^[0-9]*; 2613 [0-9]* \(BLOB\( METADATA\)\{0,1\}\) - \([^ ]*\) .*/-- Name: \3; Type: \1; Schema: -; Owner: -/p' &&
-            pg_restore --schema-only --file=- -- "$2" | entries
+            awk '$2 == 2613 && $4 == "BLOB" { large++ } END { print "large objects", large + 0 }'
         ;;
+    plain-end) complete <"$2" ;;
 esac
 "#;
 
@@ -218,68 +228,86 @@ pub(super) async fn check_format(
     path: &Path,
     format: Format,
 ) -> Result<Contents> {
-    let shown = match format {
-        Format::Plain => "tail",
-        Format::Gzip => "gzip -t",
-        Format::Custom => "pg_restore --list",
+    let (program, shown) = match format {
+        Format::Plain => ("awk", "tail"),
+        Format::Gzip => ("gzip", "gzip -t"),
+        Format::Custom => ("pg_restore", "pg_restore --list"),
     };
-    let program = match format {
-        Format::Plain => "awk",
-        Format::Gzip => "gzip",
-        Format::Custom => "pg_restore",
-    };
-    let file = path.display().to_string();
-    let read = Program::script(
-        db,
-        program,
-        ENTRIES,
-        &[format.word(), &file],
-        format!("{shown} {}", runbook_core::quote(&file)),
-    );
-    let output = read.read(cx).await?;
-    if format != Format::Custom {
-        let end = String::from_utf8_lossy(&output.stderr);
-        if !end.lines().any(|line| line == "-- PostgreSQL database dump complete") {
-            return Err(Error::Unusable {
-                host: db.host().name().into(),
-                path: path.to_owned(),
-                why: "the mark at the end of a complete dump is missing: it was cut short".into(),
-            }
-            .into_failure());
-        }
-    }
-    Ok(contents(&output.text()))
+    entries(cx, db, path, format.word(), program, shown).await
 }
 
-/// Reads `-- Name: orders; Type: TABLE; Schema: public; Owner: shop` and the like.
-fn contents(headers: &str) -> Contents {
+/// What pg_dump has just written is complete. It said so by its exit code, too; to read all of it
+/// once more is up to [`Postgres::verify`].
+pub(super) async fn check_end(
+    cx: &Observer,
+    db: &Postgres,
+    path: &Path,
+    format: Format,
+) -> Result<()> {
+    match format {
+        Format::Plain => entries(cx, db, path, "plain-end", "tail", "tail").await.map(drop),
+        Format::Custom => {
+            let file = path.display().to_string();
+            let list = Program::script(
+                db,
+                "pg_restore",
+                r#"pg_restore --list -- "$1" >/dev/null"#,
+                &[&file],
+                format!("pg_restore --list {}", runbook_core::quote(&file)),
+            );
+            list.offline().read(cx).await.map(drop)
+        }
+        Format::Gzip => Ok(()),
+    }
+}
+
+async fn entries(
+    cx: &Observer,
+    db: &Postgres,
+    path: &Path,
+    way: &str,
+    program: &'static str,
+    shown: &str,
+) -> Result<Contents> {
+    let file = path.display().to_string();
+    let shown = format!("{shown} {}", runbook_core::quote(&file));
+    let read = Program::script(db, program, ENTRIES, &[way, &file], shown).offline();
+    let text = read.read(cx).await?.text();
+    if text.lines().any(|line| line == "cut short") {
+        return Err(Error::Unusable {
+            host: db.host().name().into(),
+            path: path.to_owned(),
+            why: "the mark at the end of a complete dump is missing: it was cut short".into(),
+        }
+        .into_failure());
+    }
+    Ok(contents(&text))
+}
+
+/// Reads `-- Name: orders; Type: TABLE; Schema: public; Owner: shop`, `objects 7` and
+/// `large objects 2`.
+fn contents(text: &str) -> Contents {
     let mut contents = Contents::default();
-    for line in headers.lines() {
-        let Some(entry) = line.strip_prefix("-- Name: ") else { continue };
-        contents.objects += 1;
-        // From the end: names may hold anything.
-        let Some((entry, _owner)) = entry.rsplit_once("; Owner: ") else { continue };
-        let Some((entry, schema)) = entry.rsplit_once("; Schema: ") else { continue };
-        let Some((name, kind)) = entry.rsplit_once("; Type: ") else { continue };
-        match kind {
-            "TABLE" => contents.tables.push(Table::new(schema, name)),
-            "BLOB" => contents.large_objects += 1,
-            // `16390..16393`, one or many.
-            "BLOB METADATA" => contents.large_objects += range(name),
-            _ => {}
+    for line in text.lines() {
+        if let Some(count) = line.strip_prefix("objects ") {
+            contents.objects = count.parse().unwrap_or(0);
+        } else if let Some(count) = line.strip_prefix("large objects ") {
+            // An archive says so twice, the first time without those that it has.
+            contents.large_objects = contents.large_objects.max(count.parse().unwrap_or(0));
+        } else if let Some(table) = line.strip_prefix("-- Name: ").and_then(table) {
+            contents.tables.push(table);
         }
     }
     contents.tables.sort();
     contents
 }
 
-/// How many numbers `5..7` has.
-fn range(text: &str) -> u64 {
-    let mut ends = text.split("..").map(|end| end.trim().parse::<u64>().ok());
-    match (ends.next().flatten(), ends.next().flatten()) {
-        (Some(first), Some(last)) if last >= first => last - first + 1,
-        _ => 1,
-    }
+/// From the end: a name may hold anything.
+fn table(entry: &str) -> Option<Table> {
+    let (entry, _owner) = entry.rsplit_once("; Owner: ")?;
+    let (entry, schema) = entry.rsplit_once("; Schema: ")?;
+    let (name, kind) = entry.rsplit_once("; Type: ")?;
+    (kind == "TABLE").then(|| Table::new(schema, name))
 }
 
 #[cfg(test)]
@@ -290,11 +318,10 @@ mod tests {
     fn names_may_hold_anything() {
         let found = contents(
             "-- Name: a; Type: TABLE; b; Type: TABLE; Schema: public; Owner: shop\n\
-             -- Name: 16390; Type: BLOB; Schema: -; Owner: shop\n\
-             -- Name: f(); Type: FUNCTION; Schema: public; Owner: shop\n\
-             -- Data for Name: a; Type: TABLE DATA; Schema: public; Owner: shop\n",
+             -- Name: f(); Type: TABLE; x; Type: FUNCTION; Schema: public; Owner: shop\n\
+             objects 3\nlarge objects 0\nlarge objects 2\n",
         );
         assert_eq!(found.tables, [Table::new("public", "a; Type: TABLE; b")]);
-        assert_eq!((found.large_objects, found.objects), (1, 3));
+        assert_eq!((found.large_objects, found.objects), (2, 3));
     }
 }

@@ -106,6 +106,15 @@ fn processes(words: &[&str]) -> Vec<u32> {
         .collect()
 }
 
+/// Waits until somebody in a database waits for a lock.
+async fn waits_for_a_lock(cluster: &Cluster, database: &str) {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' \
+         AND wait_event_type = 'Lock'"
+    );
+    until(|| cluster.psql("postgres", &sql) == "1").await;
+}
+
 fn files(folder: &Path) -> Vec<String> {
     let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     all.map(|name| name.into_string().unwrap()).collect()
@@ -126,7 +135,7 @@ async fn a_killed_pg_dump_leaves_no_file_and_no_password() {
     let dumping = dumping.run(&around);
     let killing = async {
         let mut passwords = Vec::new();
-        until(|| !processes(&["pg_dump", "--file", &name]).is_empty()).await;
+        waits_for_a_lock(&cluster, "killed").await;
         for pid in processes(&["pg_dump", "--file", &name]) {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
             let line = String::from_utf8_lossy(&line).into_owned();
@@ -168,7 +177,7 @@ async fn a_cancelled_dump_leaves_no_file_and_no_process() {
     let dumping = db.dump(&folder, Format::Custom);
     let name = folder.display().to_string();
     let cancelling = async {
-        until(|| !processes(&["pg_dump", "--file", &name]).is_empty()).await;
+        waits_for_a_lock(&cluster, "dump cancelled").await;
         around.cancel();
     };
     let (failure, ()) = tokio::join!(dumping.run(&cx), cancelling);
@@ -325,4 +334,45 @@ async fn a_killed_psql_leaves_the_database_as_it_was() {
         cluster.psql("psql killed", "SELECT string_agg(n::text, ',' ORDER BY n) FROM a") == "1,2"
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_safety_dump_that_would_not_bring_things_back_is_refused() {
+    let cluster = Cluster::shared();
+    let db = cluster.create("to be safe", "CREATE TABLE t AS SELECT 1 AS n");
+    let other = cluster.create("another", "CREATE TABLE u AS SELECT 1 AS n");
+    let folder = cluster.path("dumps/safety");
+    let dump = step(db.dump(&folder, Format::Custom)).await.unwrap();
+    let dump = check(db.verify(dump)).await.unwrap().into_evidence();
+    let schema = step(db.dump_schema(&folder, Format::Custom)).await.unwrap();
+    let foreign = step(other.dump(&folder, Format::Custom)).await.unwrap();
+    for safety in [schema, foreign] {
+        let safety = check(db.verify(safety)).await.unwrap().into_evidence();
+        let failure = step(db.restore(dump.clone(), safety)).await.unwrap_err();
+        assert!(
+            failure.to_string().contains("would not bring back what is there now"),
+            "{failure}"
+        );
+        assert_eq!(cluster.psql("to be safe", "SELECT n FROM t"), "1");
+    }
+}
+
+#[tokio::test]
+async fn no_check_changes_anything_on_the_host() {
+    let host = FakeTarget::new("db-1").dir("/var/backups/shop");
+    host.otherwise(testing::Reply::exit(1));
+    let db = Postgres::new(&Host::new(host.clone()), Config::new("shop").password("x y z"));
+    let mut b = runbook_core::Runbook::new("look");
+    b.observe(db.ping());
+    b.observe(db.locks());
+    b.observe(db.latest_dump("/var/backups/shop"));
+    b.observe(db.log_is_clean("/var/log/postgresql"));
+    let dump = b.check(db.existing_dump("/var/backups/shop/x.sql"));
+    b.check(db.verify(dump));
+    b.step(db.dump("/var/backups/shop", Format::Custom));
+    let plan = b.build().unwrap();
+    let engine = runbook_core::Engine::new(runbook_core::MemoryStore::new());
+    engine.plan(&plan, runbook_core::RunOptions::new()).outcome().await.unwrap();
+    engine.check(&plan, runbook_core::RunOptions::new()).outcome().await.unwrap();
+    assert_eq!(host.changes(), [""; 0]);
 }

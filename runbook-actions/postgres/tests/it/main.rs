@@ -8,3 +8,4 @@ mod operations;
 mod queries;
 mod support;
 mod tls;
+mod words;

@@ -191,3 +191,19 @@ async fn a_connection_lost_in_the_middle_leaves_the_outcome_unknown() {
     assert_eq!(failure.kind(), FailureKind::Disconnected);
     assert!(failure.to_string().contains("the connection was lost during `SELECT pg_sleep(60)`"));
 }
+
+#[tokio::test]
+async fn any_name_and_any_text_stays_what_it_is() {
+    let cluster = Cluster::shared();
+    let cx = testing::context();
+    let session = cluster.create("names", "").session(&cx).await.unwrap();
+    for name in ["a\"b", "a'; DROP TABLE x; --", "Mixed Case", "\\", "é$1", "select", "a.b"] {
+        let table = runbook_postgres::Table::new("public", name);
+        session.batch(&format!("CREATE TABLE {} (at date)", table.quoted())).await.unwrap();
+        let found: bool = session
+            .one("SELECT EXISTS (SELECT FROM pg_class WHERE relname = $1)", &[name.into()])
+            .await
+            .unwrap();
+        assert!(found, "{name}");
+    }
+}
