@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use runbook_core::{Address, During, Failure, Result};
 use rustix::net::{Shutdown, shutdown};
-use ssh2::MethodType;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -193,9 +192,6 @@ impl Drop for Cut {
 fn log_in(socket: Arc<OwnedFd>, login: &dyn Login, limit: Duration) -> Result<ssh2::Session> {
     let mut session = ssh2::Session::new().map_err(|error| refused("starting", &error))?;
     session.set_compress(false);
-    for (kind, methods) in METHODS {
-        session.method_pref(kind, methods).map_err(|error| refused("starting", &error))?;
-    }
     session.set_tcp_stream(socket);
     session.set_blocking(true);
     // For each wait; the deadline for all of it comes before.
@@ -218,25 +214,6 @@ fn log_in(socket: Arc<OwnedFd>, login: &dyn Login, limit: Duration) -> Result<ss
 fn refused(doing: &str, error: &ssh2::Error) -> Failure {
     Failure::msg(error.message()).while_doing(doing)
 }
-
-/// What we agree to, best first: the fastest safe cipher leads; nothing that rests on MD5, RC4,
-/// 3DES, CBC or, for the exchange of keys, SHA-1.
-const METHODS: [(MethodType, &str); 5] = [
-    (MethodType::CryptCs, CIPHERS),
-    (MethodType::CryptSc, CIPHERS),
-    (MethodType::MacCs, MACS),
-    (MethodType::MacSc, MACS),
-    (
-        MethodType::Kex,
-        "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,\
-         ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
-         diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256",
-    ),
-];
-const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,\
-     chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
-const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,\
-     hmac-sha2-512,hmac-sha1-etm@openssh.com,hmac-sha1";
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

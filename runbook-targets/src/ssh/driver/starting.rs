@@ -231,11 +231,12 @@ impl Driver {
         self.refused.as_ref().is_some_and(|refused| refused.retry > Instant::now())
     }
 
-    /// When to ask again for a channel that was refused.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    /// When to ask again for a channel that was refused, if that is to come.
+    pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
         let wanted =
             matches!(self.queue.front(), Some(Request::Command { .. })) || self.wants_spare();
-        self.refused.as_ref().filter(|_| wanted).map(|refused| refused.retry)
+        let retry = self.refused.as_ref().map(|refused| refused.retry)?;
+        (wanted && self.opening.is_none() && retry > now).then_some(retry)
     }
 
     /// Runs the first command of the queue on the spare channel.
