@@ -63,17 +63,30 @@ impl Dialer {
 
     /// A session that is logged in.
     pub(super) async fn connect(&self, idle_after: Option<Duration>) -> Result<Ready> {
-        let socket = self.socket().await.during(format!("connecting to {}", self.name))?;
-        let session = self.log_in(&socket).await.during(format!("connecting to {}", self.name))?;
-        Ok(Ready {
-            name: self.name.clone(),
-            session,
-            socket: socket.fd,
-            tcp: socket.tcp,
-            keepalive: self.limits.keepalive,
-            idle_after,
-            below: socket.proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
-        })
+        let doing = format!("connecting to {}", self.name);
+        let Socket { fd, tcp, proxy } = self.socket().await.during(&doing)?;
+        match self.log_in(&fd).await {
+            Ok(session) => Ok(Ready {
+                name: self.name.clone(),
+                session,
+                socket: fd,
+                tcp,
+                keepalive: self.limits.keepalive,
+                idle_after,
+                below: proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
+            }),
+            Err(failure) => {
+                let said = match proxy {
+                    Some(proxy) => tokio::task::spawn_blocking(|| proxy.last_words()).await?,
+                    None => None,
+                };
+                let failure = match said {
+                    Some(said) => failure.while_doing(format!("the proxy command says `{said}`")),
+                    None => failure,
+                };
+                Err(failure.while_doing(doing))
+            }
+        }
     }
 
     async fn socket(&self) -> Result<Socket> {
@@ -130,44 +143,22 @@ impl Dialer {
 
     /// The handshake and the login, on a thread that may block. A deadline bounds them whatever
     /// the server does: it cuts the socket, and all that waits on it ends.
-    async fn log_in(&self, socket: &Socket) -> Result<ssh2::Session> {
+    async fn log_in(&self, socket: &Arc<OwnedFd>) -> Result<ssh2::Session> {
         let limit = self.limits.login;
         // Also cuts it if nobody waits for the outcome any more.
-        let cut = Cut(Some(socket.fd.clone()));
-        let fd = socket.fd.clone();
-        let login = self.login.clone();
-        let mut work = tokio::task::spawn_blocking(move || log_in(fd, &*login, limit));
-        let outcome = match timeout(limit, &mut work).await {
-            Ok(outcome) => outcome?,
-            Err(_) => {
-                drop(cut);
-                // It ends at once. What it says then is only that the socket is gone.
-                let _ = work.await;
-                let seconds = limit.as_secs_f32();
-                let mut message = format!("the login was not done within {seconds} s");
-                if let Some(said) = socket.said() {
-                    message = format!("{message}; the proxy command says: {said}");
-                }
-                return Err(Failure::msg(message)
-                    .next("see whether an SSH server listens there, and what its log says"));
-            }
+        let cut = Cut(Some(socket.clone()));
+        let (socket, login) = (socket.clone(), self.login.clone());
+        let work = tokio::task::spawn_blocking(move || log_in(socket, &*login, limit));
+        // If it is late it ends as soon as its socket is cut; nobody waits for that, since the
+        // login might wait for something else.
+        let Ok(outcome) = timeout(limit, work).await else {
+            let seconds = limit.as_secs_f32();
+            return Err(Failure::msg(format!("the login was not done within {seconds} s"))
+                .next("see whether an SSH server listens there, and what its log says"));
         };
-        match outcome {
-            Ok(session) => {
-                cut.spare();
-                Ok(session)
-            }
-            Err(failure) => Err(match socket.said() {
-                Some(said) => failure.while_doing(format!("the proxy command says: {said}")),
-                None => failure,
-            }),
-        }
-    }
-}
-
-impl Socket {
-    fn said(&self) -> Option<String> {
-        self.proxy.as_ref().and_then(Proxy::said)
+        let session = outcome??;
+        cut.spare();
+        Ok(session)
     }
 }
 
