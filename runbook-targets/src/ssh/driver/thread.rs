@@ -142,7 +142,6 @@ impl Driver {
                 return Ok(progress);
             }
         }
-        // First, so that nothing is started on a connection that is known to be lost.
         self.hear_spare()?;
         let count = self.tasks.len();
         let first = self.first;
