@@ -9,9 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::client::Nginx;
 use crate::control::{processes, reload_tested};
-use crate::edit::{Edit, Server, Upstream};
+use crate::edit::Edit;
 use crate::error::NginxError;
 use crate::tree::{follow, hidden_twin};
+use crate::upstream::{Server, Upstream};
 
 impl Nginx {
     /// Changes a file of the configuration.

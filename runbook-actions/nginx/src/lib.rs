@@ -34,17 +34,20 @@ mod error;
 mod get;
 mod logs;
 mod served;
+mod splice;
 mod syntax;
 mod tree;
+mod upstream;
 
 pub use crate::change::{Before, Change, Changed};
 pub use crate::client::{Nginx, NginxConfig};
 pub use crate::control::{
     Connections, NginxStatus, Processes, config_test, connections, reload, status,
 };
-pub use crate::edit::{Edit, Server, Upstream};
+pub use crate::edit::Edit;
 pub use crate::error::NginxError;
 pub use crate::get::answers;
 pub use crate::logs::{AccessLimits, AccessSeen, ErrorsSeen, Window, access_log, error_log};
 pub use crate::served::{ServedCertificate, certificates};
+pub use crate::upstream::{Server, Upstream};
 pub use runbook_tls::Validity;

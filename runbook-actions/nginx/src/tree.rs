@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use runbook::{Context, FileKind, Host, Observer, Result, WriteOptions};
 
 use crate::error::NginxError;
-use crate::syntax::{Document, Edits, quoted};
+use crate::splice::Edits;
+use crate::syntax::{Document, quoted};
 
 /// Deeper includes are a loop.
 const DEPTH: usize = 16;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use runbook_core::testing::context;
-use runbook_core::{Engine, MemoryStore, RunFinished, RunOptions, Runbook, Status, Step};
-use runbook_nginx::{Edit, Server, Upstream};
+use runbook_core::{Engine, MemoryStore, Rollback, RunFinished, RunOptions, Runbook, Status, Step};
+use runbook_nginx::{Before, Change, Edit, Server, Upstream};
 
 use crate::site::{NAME, Site};
 
@@ -212,6 +212,44 @@ async fn a_stopped_nginx_is_not_changed() {
     assert!(!site.path("conf.d/block.conf").exists());
     let failure = site.nginx().reload().run(&context()).await.unwrap_err().to_string();
     assert!(failure.starts_with("nginx is not running"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_change_that_was_killed_half_way_is_undone_and_swept() {
+    let site = Site::start();
+    let nginx = site.nginx();
+    let (files, file) = (site.files(), site.path("conf.d/block.conf"));
+    let step = nginx.deny(&file, "127.0.0.1");
+    let cx = context();
+    let before = Before::record(&step, &cx).await.unwrap();
+    // Killed after the switch and before the reload, with its twins still there.
+    site.write("conf.d/block.conf", "deny 127.0.0.1;\n");
+    site.write("conf.d/.block.conf.untested", "deny 127.0.0.1;\n");
+    site.write(".nginx.conf.untested", "");
+    for _ in 0..2 {
+        before.rollback(&step, None, &cx).await.unwrap();
+        let now = Before::record(&step, &cx).await.unwrap();
+        assert!(Rollback::<Change>::restored(&before, &now));
+        assert_eq!(site.files(), files);
+        assert_eq!(site.get("/"), (200, "one".into()));
+    }
+    // And run again instead of undone, as `repeatable` says.
+    site.write("conf.d/block.conf", "deny 127.0.0.1;\n");
+    let done = step.run(&cx).await.unwrap();
+    assert!(!done.different);
+    assert_eq!(site.get("/").0, 403, "also what was switched before is reloaded");
+}
+
+#[tokio::test]
+async fn a_record_that_was_scrubbed_is_not_put_back() {
+    let site = Site::start();
+    let step = site.nginx().deny(site.path("conf.d/app.conf"), "192.0.2.66");
+    let before = Before::record(&step, &context()).await.unwrap();
+    let json = serde_json::to_string(&before).unwrap().replace("127.0.0.1", "***");
+    let scrubbed: Before = serde_json::from_str(&json).unwrap();
+    let failure = scrubbed.rollback(&step, None, &context()).await.unwrap_err().to_string();
+    assert!(failure.contains("the journal's copy of"), "{failure}");
+    assert!(site.read("conf.d/app.conf").contains("127.0.0.1"));
 }
 
 #[tokio::test]

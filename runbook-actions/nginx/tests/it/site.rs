@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use runbook_core::{Address, Host};
 use runbook_nginx::{Nginx, NginxConfig};
 use runbook_targets::Local;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Two applications behind an upstream, a file of denials, a stub_status page, one odd comment.
@@ -140,7 +140,9 @@ impl Site {
     pub(crate) fn stop(&self) {
         let Some(pid) = self.pid() else { return };
         let _ = kill_process(pid, Signal::TERM);
-        self.wait_for("nginx to end", || test_kill_process(pid).is_err());
+        // The master removes it as its last act, when its workers are gone; the process itself may
+        // stay a zombie until somebody's init looks for it.
+        self.wait_for("nginx to end", || !self.path("nginx.pid").exists());
     }
 
     pub(crate) fn wait_for(&self, what: &str, done: impl Fn() -> bool) {
