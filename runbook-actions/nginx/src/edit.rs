@@ -160,8 +160,10 @@ fn maintenance_on(file: &Path, text: &str, site: &str, page: &Path) -> Result<St
         quoted(&folder.to_string_lossy()),
         quoted(&format!("/{}", name.to_string_lossy())),
     );
-    let lines =
-        |end| [BEGIN, "error_page 503 @runbook_maintenance;", "return 503;", root.as_str(), end];
+    // A file can't be the answer to a POST: that would be a 405, which nobody tries again.
+    let posts = "if ($request_method !~ ^(GET|HEAD)$) { return 503 \"maintenance\"; }";
+    let page = "error_page 503 @runbook_maintenance;";
+    let lines = |end| [BEGIN, page, posts, "return 503;", root.as_str(), end];
     let mut edits = Edits::default();
     for server in servers(file, &document, site)? {
         let Some(block) = &server.block else { continue };

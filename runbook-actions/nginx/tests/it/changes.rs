@@ -134,6 +134,7 @@ async fn the_maintenance_page_is_shown_and_taken_away() {
     let on = nginx.maintenance_on(&file, NAME, &page).run(&context()).await.unwrap();
     assert_eq!(on.file, site.path("available/shop"));
     assert_eq!(site.get("/any/path"), (503, "<h1>back soon</h1>".into()));
+    assert_eq!(site.ask("POST", "/api/orders"), (503, "maintenance".into()));
     assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink());
     assert!(site.read("available/shop").contains("# the shop"));
 
