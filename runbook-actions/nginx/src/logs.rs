@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Nginx;
 
-/// No more of a log than its last so many bytes is read.
-const TAIL: u64 = 32 << 20;
+/// A log up to this size is read whole, of a longer one only the end.
+const WHOLE: u64 = 64 << 20;
+/// So much of a longer one; what a command's output keeps at most.
+const TAIL: u64 = 8 << 20;
 
 impl Nginx {
     /// The access log shows no more errors than `limits` in `window`. See [`access_log()`].
@@ -88,6 +90,8 @@ pub struct AccessSeen {
     pub denied_clients: Vec<(String, u64)>,
     /// Lines that are no request in the usual format.
     pub odd: u64,
+    /// The window goes further back than what was read: the log is too long.
+    pub cut: bool,
 }
 
 impl AccessSeen {
@@ -123,9 +127,9 @@ pub async fn access_log(
     let clock = Clock::read(cx, nginx).await?;
     let from = clock.now - i64::from(window.minutes) * 60;
     let lines = tail(cx, nginx, file, |line| request(line).map(|one| one.at), from).await?;
-    let mut seen = AccessSeen::default();
+    let mut seen = AccessSeen { cut: lines.cut, ..AccessSeen::default() };
     let (mut clients, mut denied) = (BTreeMap::new(), BTreeMap::new());
-    for line in lines.lines() {
+    for line in lines.text.lines() {
         let Some(one) = request(line) else {
             seen.odd += u64::from(!line.trim().is_empty());
             continue;
@@ -159,6 +163,9 @@ fn judge(seen: AccessSeen, window: Window, limits: AccessLimits) -> Verdict<Acce
     if seen.odd > 0 {
         why.push_str(&format!(", {} odd lines", seen.odd));
     }
+    if seen.cut {
+        why.push_str(", of the log's last 8 MiB only");
+    }
     let enough = seen.requests >= limits.least_requests;
     if enough && percent(failed) > limits.server_errors {
         Verdict::fail(seen, why)
@@ -182,6 +189,8 @@ pub struct ErrorsSeen {
     pub unreachable: BTreeMap<String, u64>,
     /// The last lines of level `error` and worse; at most five.
     pub last: Vec<String>,
+    /// The window goes further back than what was read: the log is too long.
+    pub cut: bool,
 }
 
 /// Nginx reaches its upstreams
@@ -210,8 +219,8 @@ pub async fn error_log(
     let from = clock.now - i64::from(window.minutes) * 60;
     let time = |line: &str| complaint(line).map(|one| one.at - clock.offset);
     let lines = tail(cx, nginx, file, time, from).await?;
-    let mut seen = ErrorsSeen::default();
-    for line in lines.lines() {
+    let mut seen = ErrorsSeen { cut: lines.cut, ..ErrorsSeen::default() };
+    for line in lines.text.lines() {
         let Some(one) = complaint(line).filter(|one| one.at - clock.offset >= from) else {
             continue;
         };
@@ -239,8 +248,16 @@ pub async fn error_log(
         let last = seen.last.last().cloned().unwrap_or_default();
         return Ok(Verdict::warn(seen, format!("{grave} grave lines, the last one: {last}")));
     }
-    let why = format!("no upstream failed in {} min", window.minutes);
+    let cut = if seen.cut { ", by the log's last 8 MiB" } else { "" };
+    let why = format!("no upstream failed in {} min{cut}", window.minutes);
     Ok(Verdict::pass(seen, why))
+}
+
+/// The end of a log.
+struct Tail {
+    text: String,
+    /// The window goes further back than the text.
+    cut: bool,
 }
 
 /// The end of a log, with the end of the one that was rotated away if the window reaches there.
@@ -250,46 +267,38 @@ async fn tail(
     file: &Path,
     time: impl Fn(&str) -> Option<i64>,
     from: i64,
-) -> Result<String> {
-    let now = end_of(cx, nginx, file).await?;
-    let first = now.lines().find_map(&time);
+) -> Result<Tail> {
+    let reaches_back = |text: &str| text.lines().find_map(&time).is_some_and(|first| first < from);
+    let (now, cut) = end_of(cx, nginx, file).await?;
     let rotated = PathBuf::from(format!("{}.1", file.display()));
-    if first.is_some_and(|first| first < from) || !cx.on(nginx.host()).exists(&rotated).await? {
-        return Ok(now);
+    if reaches_back(&now) {
+        return Ok(Tail { text: now, cut: false });
     }
-    let mut text = end_of(cx, nginx, &rotated).await?;
+    if cut || !cx.on(nginx.host()).exists(&rotated).await? {
+        return Ok(Tail { text: now, cut });
+    }
+    let (mut text, cut) = end_of(cx, nginx, &rotated).await?;
+    let cut = cut && !reaches_back(&text);
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    Ok(text + &now)
+    Ok(Tail { text: text + &now, cut })
 }
 
-/// The last bytes of a file, from the beginning of a line; bytes that are no UTF-8 are replaced.
-async fn end_of(cx: &Observer, nginx: &Nginx, file: &Path) -> Result<String> {
-    let size = cx.on(nginx.host()).stat(file).await?.map_or(0, |info| info.size);
-    let mut bytes = Vec::new();
-    if size <= TAIL {
-        bytes = cx.on(nginx.host()).read(file).await?;
-    } else {
-        // Output keeps 8 MiB at most: read in pieces, the whole file never in memory.
-        let mut reader = cx.on(nginx.host()).open(file).await?;
-        let mut skip = size - TAIL;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let read = tokio::io::AsyncReadExt::read(&mut reader, &mut buffer)
-                .await
-                .during(format!("reading {} on {}", file.display(), nginx.host()))?;
-            if read == 0 {
-                break;
-            }
-            let passed = skip.min(read as u64);
-            skip -= passed;
-            bytes.extend_from_slice(&buffer[usize::try_from(passed).unwrap_or(read)..read]);
-        }
-        let line = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        bytes.drain(..line);
+/// A file, or the last lines of one that is too long, and whether it is; bytes that are no UTF-8
+/// are replaced.
+async fn end_of(cx: &Observer, nginx: &Nginx, file: &Path) -> Result<(String, bool)> {
+    let host = cx.on(nginx.host());
+    let size = host.stat(file).await?.map_or(0, |info| info.size);
+    if size <= WHOLE {
+        return Ok((String::from_utf8_lossy(&host.read(file).await?).into_owned(), false));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let tail = Command::new("tail").args(["-c", &TAIL.to_string()]).arg(file).read_only();
+    let output = host.output(&tail).await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // The first line is most likely only the end of one.
+    let text = text.split_once('\n').map_or("", |(_, rest)| rest);
+    Ok((text.to_owned(), true))
 }
 
 /// The host's clock: logs are written by it.

@@ -150,3 +150,26 @@ async fn certificates_are_found_in_the_configuration_and_judged_by_their_sites()
         assert!(verdict.why().contains(why), "{}", verdict.why());
     }
 }
+
+#[tokio::test]
+async fn of_a_log_that_is_too_long_only_the_end_is_read_and_that_is_said() {
+    use std::io::{Seek as _, Write as _};
+    let site = Site::start();
+    let path = site.path("long.log");
+    let mut file = std::fs::File::create(&path).unwrap();
+    // Sparse: it takes no room.
+    file.seek(std::io::SeekFrom::Start(100 << 20)).unwrap();
+    let now = runbook_core::Timestamp::now().to_string();
+    let months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+    let month = now[5..7].parse::<usize>().unwrap() - 1;
+    let time =
+        format!("{}/{}/{}:{}", &now[8..10], &months[month * 4..][..3], &now[..4], &now[11..19]);
+    for _ in 0..3 {
+        write!(file, "\n192.0.2.7 - - [{time} +0000] \"GET / HTTP/1.1\" 200 0").unwrap();
+    }
+    let window = Window { minutes: 60 };
+    let check = site.nginx().access_log(&path, window, AccessLimits::default());
+    let verdict = check.check(&observer()).await.unwrap();
+    assert_eq!((verdict.evidence().requests, verdict.evidence().cut), (3, true));
+    assert!(verdict.why().ends_with("of the log's last 8 MiB only"), "{}", verdict.why());
+}
