@@ -1,0 +1,11 @@
+//! The steps and checks, against real servers in temporary folders.
+#![allow(missing_docs)]
+
+mod databases;
+mod dumps;
+mod failures;
+mod operations;
+mod queries;
+mod support;
+mod tls;
+mod words;
