@@ -92,8 +92,8 @@
 //! - [`Step`], [`Rollback`], [`Check`]: the contracts, written by hand.
 //! - [`Runbook`]: everything that the builder can express.
 //! - [`Engine`]: running plans from code, with [events](EventKind) and answers.
-//! - [`testing`]: fake targets, faults, crashes.
-//! - [`report`]: pages, timelines, JUnit, graphs.
+//! - `testing`: fake targets, faults, crashes.
+//! - `report`: pages, timelines, JUnit, graphs.
 //!
 //! # Features
 //!
@@ -101,15 +101,22 @@
 //! | --- | --- | --- |
 //! | `cli` | yes | the operator's command line |
 //! | `local` | yes | [`targets`]: this machine, and decorators for any target |
+//! | `ssh` | no | `targets::Ssh`: a host over SSH (libssh2 and OpenSSL) |
+//! | `container` | no | `targets::Container`: a running container of any host |
+//! | `report` | with `cli` | `report`: pages, timelines, JUnit, graphs |
+//! | `harness` | no | `harness`: a catalog as a test program, for dev-dependencies |
+//! | `testing` | no | `testing`: fakes and fault injection, for dev-dependencies |
 
 pub use runbook_core::*;
 pub use runbook_macros::*;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "harness")]
+pub mod harness;
 
 /// Where commands run.
-#[cfg(feature = "local")]
+#[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
 pub mod targets {
     pub use runbook_targets::*;
 }
@@ -132,6 +139,10 @@ pub mod prelude {
     };
     pub use runbook_macros::{Param, check, cmd, runbook, step};
 
+    #[cfg(feature = "container")]
+    pub use crate::targets::Container;
     #[cfg(feature = "local")]
     pub use crate::targets::Local;
+    #[cfg(feature = "ssh")]
+    pub use crate::targets::Ssh;
 }

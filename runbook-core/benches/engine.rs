@@ -1,111 +1,34 @@
-//! What the engine costs a unit: in memory, and with the durable journal beside one bare write and
-//! fdatasync of the same bytes. What planning costs.
-#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+//! What planning and the engine cost in memory, by the number of units.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::time::Instant;
-
-use runbook_core::{
-    About, Context, Engine, FileStore, Harmless, MemoryStore, Plan, Result as UnitResult, RunId,
-    RunOptions, Runbook, Status, Step,
-};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use runbook_core::{Engine, MemoryStore, RunOptions, Status};
 
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod kit;
 
-type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+const UNITS: [usize; 4] = [200, 1_000, 10_000, 100_000];
 
-struct Nothing;
-
-impl Step for Nothing {
-    type Output = ();
-    type Rollback = Harmless;
-    fn about(&self) -> About {
-        About::new("nothing", "Do nothing")
-    }
-    async fn run(&self, _: &Context) -> UnitResult<()> {
-        Ok(())
-    }
+fn main() {
+    divan::main();
 }
 
-fn plan(units: usize) -> Result<Plan> {
-    let mut b = Runbook::new("measured");
-    for at in 0..units {
-        b.step(runbook_core::Step::named(Nothing, format!("unit {at}")));
-    }
-    Ok(b.build()?)
+#[divan::bench(args = UNITS, max_time = 3)]
+fn plan(bencher: Bencher<'_, '_>, units: usize) {
+    bencher.counter(ItemsCount::new(units)).bench(|| kit::plan(units).map(drop));
 }
 
-fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for units in [200, 1_000, 10_000, 100_000] {
-        let rounds = (200_000 / units).clamp(5, 200);
-        let (mut building, mut running) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let began = Instant::now();
-            let plan = plan(units)?;
-            building.push(began.elapsed().as_secs_f64());
-            let engine = Engine::new(MemoryStore::new());
-            let began = Instant::now();
-            let outcome =
-                runtime.block_on(async { engine.run(&plan, RunOptions::new()).outcome().await })?;
-            running.push(began.elapsed().as_secs_f64());
+#[divan::bench(args = UNITS, max_time = 3)]
+fn run(bencher: Bencher<'_, '_>, units: usize) {
+    let runtime = kit::runtime();
+    let plan = kit::plan(units).expect("a plan");
+    bencher
+        .counter(ItemsCount::new(units))
+        .with_inputs(|| Engine::new(MemoryStore::new()))
+        .bench_values(|engine| {
+            let ran = async { engine.run(&plan, RunOptions::new()).outcome().await };
+            let outcome = runtime.block_on(ran).expect("an outcome");
             assert_eq!(outcome.status, Status::Succeeded);
-        }
-        let each = 1e6 / units as f64;
-        let (building, running) = (kit::median(building), kit::median(running));
-        println!(
-            "{units:6} units in memory: plan {:6.1} ms ({:.2} µs a unit), run {:.2} µs a unit",
-            building * 1e3,
-            building * each,
-            running * each
-        );
-    }
-    runtime.block_on(durable("one thread"))?;
-    let many = tokio::runtime::Runtime::new()?;
-    many.block_on(async { tokio::spawn(durable("many threads")).await? })
-}
-
-/// Runs with the journal on disk and bare writes of as many bytes, in turn.
-async fn durable(how: &str) -> Result<()> {
-    const UNITS: usize = 200;
-    const ROUNDS: usize = 15;
-    let dir = tempfile::tempdir()?;
-    let engine = Engine::new(FileStore::new(dir.path()));
-    let plan = plan(UNITS)?;
-    let mut bare = OpenOptions::new().create(true).append(true).open(dir.path().join("bare"))?;
-    let (mut limits, mut costs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let mut options = RunOptions::new();
-        let run = RunId::new(format!("r{round}"));
-        options.run = Some(run.clone());
-        let began = Instant::now();
-        engine.run(&plan, options).outcome().await?;
-        let cost = began.elapsed().as_secs_f64();
-        let journal = dir.path().join("runs").join(run.as_str()).join("journal.jsonl");
-        let text = std::fs::read(journal)?;
-        // The lines of a unit in the middle, and the head and tail once.
-        let lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').collect();
-        let unit = [lines[20], lines[21]].concat();
-        let began = Instant::now();
-        bare.write_all(&lines[..2].concat())?;
-        bare.sync_data()?;
-        for _ in 0..UNITS {
-            bare.write_all(&unit)?;
-            bare.sync_data()?;
-        }
-        bare.sync_data()?;
-        let limit = began.elapsed().as_secs_f64();
-        costs.push(cost * 1e6 / UNITS as f64);
-        limits.push(limit * 1e6 / UNITS as f64);
-        ratios.push(cost / limit);
-    }
-    println!(
-        "{UNITS} durable units, {how:12}: bare {:6.1} µs a unit, run {:6.1} µs a unit, {:.2} times",
-        kit::median(limits),
-        kit::median(costs),
-        kit::median(ratios)
-    );
-    Ok(())
+            engine
+        });
 }

@@ -120,8 +120,14 @@ impl Failure {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        // A unit may pass on a problem it was given: keep its kind and advice.
-        if let Some(problem) = (&error as &dyn StdError).downcast_ref::<Problem>() {
+        // A unit may pass on a problem it was given, and a stream of a target breaks with one
+        // inside of an I/O error: keep its kind and advice.
+        let error_ref = &error as &(dyn StdError + 'static);
+        let inside = error_ref.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let problem = error_ref
+            .downcast_ref::<Problem>()
+            .or_else(|| inside.and_then(|inside| inside.downcast_ref()));
+        if let Some(problem) = problem {
             return Self(Box::new(Inner {
                 kind: problem.kind,
                 doing: Vec::new(),

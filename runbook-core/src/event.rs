@@ -249,6 +249,13 @@ pub enum EventKind {
     },
 
     // Passing: streamed, never journaled.
+    /// A batch of hosts is done; the next one begins after a pause.
+    Pausing {
+        /// The block.
+        block: UnitId,
+        /// The pause, in milliseconds.
+        pause_ms: u64,
+    },
     /// A step as it would run (`plan`).
     Previewed {
         /// The unit.
@@ -280,7 +287,13 @@ impl EventKind {
     /// Whether a journal keeps it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(self, Self::Previewed { .. } | Self::Output { .. } | Self::Progress { .. })
+        !matches!(
+            self,
+            Self::Pausing { .. }
+                | Self::Previewed { .. }
+                | Self::Output { .. }
+                | Self::Progress { .. }
+        )
     }
 
     /// The unit that it is about, if it is about one.
@@ -532,6 +545,16 @@ pub enum BlockOutcome {
         /// The failure.
         problem: Problem,
     },
+    /// A unit in it failed, and not all of what it had started could be undone. The run goes on
+    /// without it if it is a host of a fleet, and ends stuck.
+    NotRestored {
+        /// The failure.
+        problem: Problem,
+        /// The first unit that could not be undone.
+        unit: UnitId,
+        /// Why not.
+        not_restored: Problem,
+    },
 }
 
 /// The end of a run.
@@ -554,16 +577,33 @@ pub struct RunFinished {
     /// Irreversible units whose effect stays although the run was rolled back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<UnitId>,
+    /// Hosts of a fleet that failed while the run went on without them, as `Rolling::max_failed`
+    /// allows: their blocks. A run that succeeded so did not succeed everywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<UnitId>,
     /// What an operator can do now; command-line words after the program's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
+}
+
+impl RunFinished {
+    /// The exit code of a command line: that of its [`Status`], but 6 for a run that succeeded
+    /// without some of its hosts.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.status {
+            Status::Succeeded if !self.without.is_empty() => 6,
+            status => status.exit_code(),
+        }
+    }
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// All that was to be done is done.
+    /// All that was to be done is done, on every host but those that were allowed to fail
+    /// ([`RunFinished::without`]).
     Succeeded,
     /// It failed or was cancelled; what it had started is undone and verified.
     RolledBack,

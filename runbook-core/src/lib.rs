@@ -16,10 +16,12 @@ mod erased;
 mod error;
 mod event;
 mod exec;
+mod faults;
 mod fingerprint;
 mod host;
 mod id;
 mod input;
+mod inventory;
 mod journal;
 mod lock;
 mod manual;
@@ -27,11 +29,14 @@ mod notify;
 mod param;
 mod plan;
 mod policy;
+#[cfg(feature = "report")]
 pub mod report;
 mod runbook;
 mod secret;
+mod share;
 mod step;
 mod target;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod timestamp;
 
@@ -52,6 +57,7 @@ pub use crate::event::{
 pub use crate::exec::Running;
 pub use crate::host::{HostAccess, HostView};
 pub use crate::input::{Input, IntoInput, Out, Visit};
+pub use crate::inventory::{Entry, Fleet, Inventory, Member, Selection};
 pub use crate::journal::{
     FileStore, IllegalEvent, Journal, JournalError, JournalStore, MemoryStore, Phase, RunState,
     Stage, UnitState, Verification,
@@ -67,6 +73,7 @@ pub use crate::plan::{
 pub use crate::policy::{IntoCheck, IntoStep, Retry, Rolling, Wait, With};
 pub use crate::runbook::{Ladder, Runbook};
 pub use crate::secret::{Secret, contains_secret, scrub, scrub_panics};
+pub use crate::share::Share;
 pub use crate::step::{
     About, Data, Harmless, Irreversible, NotReversible, Reversible, Rollback, Step, Undo, UndoKind,
 };

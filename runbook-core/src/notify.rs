@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::event::{Actor, RunFinished, RunId, Waiting};
+use crate::event::{Actor, RunFinished, RunId, UnitId, Waiting};
 
 /// Tells somebody about a run.
 #[async_trait]
@@ -40,4 +40,53 @@ pub enum NewsKind {
     Finished(RunFinished),
     /// The run waits for a person.
     Suspended(Vec<Waiting>),
+}
+
+impl News {
+    /// One line: `Deploy the shop: rolled back`. Free of secrets, and of line breaks.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let what = match &self.what {
+            NewsKind::Finished(end) => end.status.to_string(),
+            NewsKind::Suspended(_) => "waits for a person".into(),
+        };
+        let line = format!("{}: {what}", self.title);
+        crate::secret::scrub(&line).replace(['\r', '\n'], " ")
+    }
+
+    /// A few lines: what happened, why, and what to do next. Free of secrets.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = vec![self.subject(), format!("run {} by {}", self.run, self.by)];
+        match &self.what {
+            NewsKind::Finished(end) => {
+                if let Some(problem) = &end.problem {
+                    let unit =
+                        end.unit.as_ref().map(|unit| format!("{unit}: ")).unwrap_or_default();
+                    lines.push(format!("{unit}{}", problem.message));
+                    lines.extend(problem.next.iter().map(|next| format!("next: {next}")));
+                }
+                if !end.undone.is_empty() {
+                    lines.push(format!("undone: {}", listed(&end.undone)));
+                }
+                if !end.not_restored.is_empty() {
+                    lines.push(format!("not restored: {}", listed(&end.not_restored)));
+                }
+                if !end.kept.is_empty() {
+                    lines.push(format!("stays: {}", listed(&end.kept)));
+                }
+                lines.extend(end.next.iter().map(|next| format!("`{next}`")));
+            }
+            NewsKind::Suspended(waiting) => {
+                lines.extend(
+                    waiting.iter().map(|one| format!("{}: {}", one.unit, one.question.text)),
+                );
+            }
+        }
+        crate::secret::scrub(&lines.join("\n")).into_owned()
+    }
+}
+
+fn listed(units: &[UnitId]) -> String {
+    units.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -11,11 +11,11 @@ use crate::secret::Secret;
 /// A type whose values an operator can type.
 ///
 /// Implemented for text, numbers, `bool`, paths, durations (`90s`, `5m`), IP addresses,
-/// [`Secret`], and `Option` and `Vec` of these; derive it for an enum of bare variants.
+/// [`Secret`], hosts ([`Selection`](crate::Selection)), shares ([`Share`](crate::Share)), and `Option` and `Vec` of these; derive it for an enum of bare variants.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a parameter of a runbook",
     label = "not a supported parameter type",
-    note = "supported: String, integers, floats, bool, PathBuf, Duration, IpAddr, Secret, Option<T>, Vec<T>, and enums with `#[derive(Param)]`"
+    note = "supported: String, integers, floats, bool, PathBuf, Duration, IpAddr, Secret, Selection, Share, Option<T>, Vec<T>, and enums with `#[derive(Param)]`"
 )]
 pub trait Param: Sized {
     /// What sort of value it is.
@@ -73,6 +73,9 @@ pub struct ParamKind {
     pub many: bool,
     /// Whether its value is never shown.
     pub secret: bool,
+    /// What the page of a runbook is made with where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
 }
 
 impl ParamKind {
@@ -85,6 +88,7 @@ impl ParamKind {
             required: true,
             many: false,
             secret: false,
+            example: None,
         }
     }
 
@@ -95,6 +99,22 @@ impl ParamKind {
         self
     }
 }
+
+/// Flags that the command line has of its own.
+const TAKEN: [&str; 12] = [
+    "env",
+    "config",
+    "journal",
+    "output",
+    "verbose",
+    "help",
+    "version",
+    "yes",
+    "reason",
+    "format",
+    "keep-on-failure",
+    "secret-file",
+];
 
 /// One parameter of a runbook, as flags, documentation and schema show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,10 +137,28 @@ impl ParamSpec {
         self.kind.required && self.default.is_none()
     }
 
-    /// Its flag on a command line, without the dashes: `keep_last` becomes `keep-last`.
+    /// Its flag on a command line, without the dashes: `keep_last` becomes `keep-last`. A name that
+    /// the command line uses itself gets `param-` put before it. A secret is never a word of a
+    /// command line, where every process of the machine could read it: its flag names a file that
+    /// holds it, and ends in `-file`.
+    ///
+    /// ```
+    /// use runbook_core::{Param, ParamSpec, Secret};
+    /// let spec = |name: &str, kind| ParamSpec { name: name.into(), doc: String::new(), kind, default: None };
+    /// assert_eq!(spec("keep_last", u8::kind()).flag(), "keep-last");
+    /// assert_eq!(spec("reason", String::kind()).flag(), "param-reason");
+    /// assert_eq!(spec("db_password", Secret::kind()).flag(), "db-password-file");
+    /// ```
     #[must_use]
     pub fn flag(&self) -> String {
-        self.name.replace('_', "-")
+        let mut flag = self.name.replace('_', "-");
+        if TAKEN.contains(&flag.as_str()) {
+            flag.insert_str(0, "param-");
+        }
+        if self.kind.secret {
+            flag.push_str("-file");
+        }
+        flag
     }
 }
 

@@ -117,25 +117,67 @@ impl Wait {
     }
 }
 
-/// How [`each`](crate::Runbook::each) goes through its hosts.
+/// How [`each`](crate::Runbook::each) goes through its hosts: canaries first, then batches.
+///
+/// A host fails when one of its units does, also for want of a connection. It is then undone by
+/// itself, and the others go on, as long as no more than `max_failed` have failed; a canary may
+/// never. One failure more ends the run: no further host is begun, and all of it is rolled back.
+///
+/// A run that is to keep what it did ([`RunOptions::keep_on_failure`](crate::RunOptions)) undoes no
+/// host, and ends with the first that fails.
+///
+/// A run that went on without a host ends succeeded and says so: in its summary, its reports, and
+/// by its exit code, 6. One that could not undo a host ends stuck.
+///
+/// To ask a person or look at something between the canary and the rest, use two `each`:
 ///
 /// ```
 /// use std::time::Duration;
-/// use runbook_core::Rolling;
-/// let careful = Rolling { at_once: 2, canary: 1, max_failed: 1, pause: Duration::from_secs(10) };
-/// assert_eq!(Rolling::default().at_once, 1);
-/// # let _ = careful;
+/// use runbook_core::{Entry, Inventory, Manual, Rolling, Runbook};
+///
+/// let inventory = Inventory::new(["web-1", "web-2", "web-3"].map(|name| Entry::new(name, ())))?;
+/// let hosts = inventory.all();
+/// let (canary, rest) = hosts.split_at(1);
+///
+/// let mut b = Runbook::new("restart");
+/// b.each(canary, Rolling::default(), |host, b| { /* .. */ });
+/// b.manual(Manual::new("Look at the dashboards"));
+/// let pause = Duration::from_secs(10);
+/// b.each(rest, Rolling { at_once: 2, max_failed: 1, pause, ..Rolling::default() }, |host, b| {
+///     // ..
+/// });
+/// # Ok::<(), runbook_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rolling {
-    /// So many hosts at the same time, at least 1.
+    /// So many hosts at the same time, at least 1. A [`Share`](crate::Share) makes a number of a
+    /// percentage.
     pub at_once: usize,
     /// So many hosts may fail, each undone by itself, before the whole run fails.
     pub max_failed: usize,
-    /// So many hosts go first, alone; the rest only if all of them succeed.
+    /// So many hosts go first; the rest only if all of them succeed.
     pub canary: usize,
     /// The pause between one batch and the next.
     pub pause: Duration,
+}
+
+impl Rolling {
+    /// The batches of `hosts` hosts, in order: no batch has canaries and others.
+    ///
+    /// ```
+    /// use runbook_core::Rolling;
+    /// let rolling = Rolling { at_once: 2, canary: 1, ..Rolling::default() };
+    /// assert_eq!(rolling.batches(4).collect::<Vec<_>>(), [0..1, 1..3, 3..4]);
+    /// ```
+    pub fn batches(self, hosts: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let end = if from < self.canary { self.canary.min(hosts) } else { hosts };
+            let batch = from..end.min(from + self.at_once.max(1));
+            from = batch.end;
+            (!batch.is_empty()).then_some(batch)
+        })
+    }
 }
 
 impl Default for Rolling {

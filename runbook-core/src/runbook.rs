@@ -229,7 +229,43 @@ impl Runbook {
         self.block(title, work, BlockKind::When { needs: ids }, true, fill);
     }
 
-    /// The same for each of `items`, as a branch of its own named after it.
+    /// The same for each of `items`, as a branch of its own named after it, in their order:
+    /// canaries first, then batches. See [`Rolling`] for what happens when one fails, and
+    /// [`Inventory`](crate::Inventory) for where hosts come from.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runbook_core::{
+    ///     Entry, Host, Inventory, Manual, Rolling, Runbook, Selection, Share, testing::FakeTarget,
+    /// };
+    ///
+    /// fn restart(
+    ///     b: &mut Runbook,
+    ///     fleet: &Inventory,
+    ///     hosts: &Selection,
+    ///     at_once: Share,
+    /// ) -> Result<(), runbook_core::Error> {
+    ///     let hosts = fleet.select(hosts)?;
+    ///     let rolling = Rolling {
+    ///         canary: 1,
+    ///         at_once: at_once.of(hosts.len()),
+    ///         max_failed: 1,
+    ///         pause: Duration::from_secs(30),
+    ///     };
+    ///     let hosts = hosts.hosts(|entry| Host::new(FakeTarget::new(entry.name())));
+    ///     b.each(&hosts, rolling, |member, b| {
+    ///         b.manual(Manual::new(format!("Take {member} out of the load balancer")));
+    ///         // b.step(restart_service(&member.host, "shop").verify(answers(&member.host)));
+    ///     });
+    ///     Ok(())
+    /// }
+    ///
+    /// let fleet = Inventory::new((1..=5).map(|n| Entry::new(format!("web-{n}"), ())))?;
+    /// let mut b = Runbook::new("restart");
+    /// restart(&mut b, &fleet, &"web-*,!web-3".parse()?, Share::Percent(50))?;
+    /// assert_eq!(b.build()?.outline().units().count(), 4);
+    /// # Ok::<(), runbook_core::Error>(())
+    /// ```
     pub fn each<T: fmt::Display>(
         &mut self,
         items: impl IntoIterator<Item = T>,

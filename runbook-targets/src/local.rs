@@ -2,7 +2,6 @@
 
 mod files;
 mod process;
-mod refused;
 #[cfg_attr(target_os = "linux", path = "local/tree.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "local/group.rs")]
 mod tree;
@@ -17,7 +16,7 @@ use runbook_core::{
 use tokio::net::{TcpStream, UnixStream};
 
 use self::process::LocalProcess;
-use self::refused::Doing;
+use crate::refused::{self, Doing};
 
 /// This machine, as the user that runs the program.
 ///

@@ -120,7 +120,7 @@ impl Sudo {
     async fn ask(&self) -> Result<()> {
         let doing = || format!("acting as {} on {}", self.user, self.inner);
         let ask = self.command(&Command::new("true"))?;
-        let spawn = Spawn::new(shell::COOKIE).read_only();
+        let spawn = shell::look();
         let process = self.inner.target().spawn(&ask, &spawn).await;
         let process = process.map_err(|failure| failure.while_doing(doing()))?;
         let said = shell::finish(process).await.map_err(|failure| failure.while_doing(doing()))?;

@@ -52,6 +52,9 @@ impl InDir {
 
 /// A target whose commands get environment variables. A command's own ones win.
 ///
+/// Put it around a [`Sudo`](crate::Sudo), not inside of one: there it is the environment of `sudo`
+/// itself, which hands on what it was told to and nothing else.
+///
 /// ```
 /// use runbook_core::{Command, Host, Secret, testing};
 /// use runbook_core::testing::{FakeTarget, Reply};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 use runbook_core::{BookSpec, Decision};
 
@@ -37,20 +37,59 @@ pub(crate) enum Output {
 
 pub(crate) enum Action {
     List,
-    Show { book: Given, format: String },
-    Plan { book: Given },
-    Run { book: Given, options: RunFlags },
-    Check { book: Given },
-    Resume { run: String, decision: Option<Decision>, secrets: Vec<String>, yes: bool },
-    Rollback { run: String, secrets: Vec<String>, yes: bool },
-    Runs { limit: usize },
-    RunsShow { run: String },
-    RunsVerify { run: String },
-    Report { run: String, format: String, out: Option<PathBuf> },
-    Approve { run: String, unit: String, answer: Reply },
+    Show {
+        book: Given,
+        format: String,
+    },
+    Plan {
+        book: Given,
+    },
+    Run {
+        book: Given,
+        options: RunFlags,
+    },
+    Check {
+        book: Given,
+    },
+    Resume {
+        run: String,
+        decision: Option<Decision>,
+        units: Vec<String>,
+        secrets: Vec<String>,
+        yes: bool,
+    },
+    Rollback {
+        run: String,
+        secrets: Vec<String>,
+        yes: bool,
+    },
+    Runs {
+        limit: usize,
+    },
+    RunsShow {
+        run: String,
+    },
+    RunsVerify {
+        run: String,
+    },
+    Report {
+        run: String,
+        format: String,
+        out: Option<PathBuf>,
+    },
+    Approve {
+        run: String,
+        unit: String,
+        answer: Reply,
+    },
     Locks,
-    Unlock { resource: String, yes: bool },
-    Completions { shell: Shell },
+    Unlock {
+        resource: String,
+        yes: bool,
+    },
+    Completions {
+        shell: Shell,
+    },
 }
 
 /// The flags of `run` besides the runbook's own.
@@ -159,9 +198,19 @@ fn build(about: &About<'_>, words: Option<&[OsString]>) -> Command {
                     flag("rollback")
                         .help("Undo what was interrupted, and the run with it")
                         .conflicts_with_all(["retry", "skip"]),
+                    Arg::new("unit")
+                        .long("unit")
+                        .value_name("ID")
+                        .action(ArgAction::Append)
+                        .requires("decision")
+                        .help(
+                            "Decide so about this unit, or those of this host, and about no other; \
+                             may be given more than once",
+                        ),
                     yes_arg(),
                     secret_file_arg(),
-                ]),
+                ])
+                .group(ArgGroup::new("decision").args(["retry", "skip", "rollback"])),
             Command::new("rollback").about("Undo what a run has done").args([
                 run(),
                 yes_arg(),
@@ -223,7 +272,8 @@ fn build(about: &About<'_>, words: Option<&[OsString]>) -> Command {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 succeeded; 1 failed and rolled back, or failed with nothing to undo; 2 usage or \
-configuration; 3 stuck, a person is needed; 4 a check failed; 5 suspended; 130 interrupted";
+configuration; 3 stuck, a person is needed; 4 a check failed; 5 suspended; 6 succeeded, \
+but not on every host; 130 interrupted";
 
 fn global_args(name: &str) -> [Arg; 6] {
     let heading = "Global options";
@@ -309,6 +359,7 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
             ]
             .into_iter()
             .find_map(|(flag, decision)| m.get_flag(flag).then_some(decision)),
+            units: many(m, "unit"),
             secrets: many(m, "secret-file"),
             yes: m.get_flag("yes"),
         },

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbook_core::{
-    Args, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore, JournalStore, Outcome,
-    ParamGiven, Plan, ResumeOptions, RunHandle, RunId, RunOptions, RunState, Status,
+    Args, BlockOutcome, BookSpec, Catalog, Decision, Engine, Error, Event, FileStore, JournalStore,
+    Outcome, ParamGiven, Plan, ResumeOptions, RunHandle, RunId, RunOptions, RunState, Stage,
+    Status, UnitId,
 };
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -42,11 +43,13 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             Action::Plan { book } => return self.look(book, true, io),
             Action::Check { book } => return self.look(book, false, io),
             Action::Run { book, options } => return self.run(book, options, io),
-            Action::Resume { run, decision, secrets, yes } => {
-                return self.resume(&run, decision, false, &secrets, yes, io);
+            Action::Resume { run, decision, units, secrets, yes } => {
+                let how = Taken { decision, units, back: false };
+                return self.resume(&run, how, &secrets, yes, io);
             }
             Action::Rollback { run, secrets, yes } => {
-                return self.resume(&run, None, true, &secrets, yes, io);
+                let how = Taken { decision: None, units: Vec::new(), back: true };
+                return self.resume(&run, how, &secrets, yes, io);
             }
             Action::Runs { limit } => self.runs(limit, &mut io),
             Action::RunsShow { run } => self.runs_show(&run, &mut io),
@@ -195,15 +198,8 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
     }
 
     /// `resume` and `rollback`.
-    fn resume(
-        &self,
-        words: &str,
-        decision: Option<Decision>,
-        back: bool,
-        secrets: &[String],
-        yes: bool,
-        mut io: Io,
-    ) -> Exit {
+    fn resume(&self, words: &str, how: Taken, secrets: &[String], yes: bool, mut io: Io) -> Exit {
+        let Taken { decision, units, back } = how;
         let prepared = self.store(&io.surroundings).and_then(|store| {
             let (run, events) = self.read(&*store, words)?;
             let state = fold(&events)?;
@@ -222,6 +218,14 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             let params = &start.plan.params;
             let given = Given::again(self.catalog.spec(&start.plan.book)?, params, secrets)?;
             let plan = self.plan(&given, params, env.value(), &mut io)?;
+            let Some(decision) = decision.filter(|_| !units.is_empty()) else {
+                return Ok((store, run, events, plan));
+            };
+            let engine = Engine::from_store(Arc::clone(&store));
+            for (unit, decision) in open_units(&state, &units, decision)? {
+                now(engine.decide(&run, &unit, decision, &operator().name))?;
+            }
+            let (run, events) = self.read(&*store, run.as_str())?;
             Ok((store, run, events, plan))
         });
         let (store, run, events, plan) = match prepared {
@@ -233,7 +237,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             true => ResumeOptions::rollback(options),
             false => ResumeOptions::forward(options),
         };
-        options.interrupted = decision;
+        options.interrupted = decision.filter(|_| units.is_empty());
         let mut view = ViewState::new(self.global.verbose);
         view.replay(events.iter().map(|event| &**event));
         let engine = Engine::from_store(store);
@@ -320,6 +324,52 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
     }
 }
 
+/// How a run is taken up again.
+struct Taken {
+    decision: Option<Decision>,
+    /// What it is about; all that is open if none is named.
+    units: Vec<String>,
+    back: bool,
+}
+
+/// The open units that are named, by themselves or by a block around them, and what is decided.
+fn open_units(
+    state: &RunState,
+    named: &[String],
+    decision: Decision,
+) -> Result<Vec<(UnitId, Decision)>, Error> {
+    let plan = state.started().map(|start| Arc::clone(&start.plan));
+    let units = plan.iter().flat_map(|plan| plan.units());
+    // A host that the run went on without is past deciding.
+    let is_over = |id: &UnitId| {
+        let blocks = id.as_str().match_indices('/').map(|(at, _)| UnitId::new(&id.as_str()[..at]));
+        blocks
+            .into_iter()
+            .any(|block| matches!(state.block(&block), Some(BlockOutcome::Isolated { .. })))
+    };
+    let open: Vec<(UnitId, Decision)> = units
+        .filter(|unit| !is_over(&unit.id))
+        .filter_map(|unit| match (state.unit(&unit.id)?.stage, decision) {
+            (Stage::Undoing | Stage::UndoFailed, Decision::Skip) => {
+                Some((unit.id.clone(), Decision::Restored))
+            }
+            (Stage::Started | Stage::Failed | Stage::Undoing | Stage::UndoFailed, decision) => {
+                Some((unit.id.clone(), decision))
+            }
+            _ => None,
+        })
+        .collect();
+    let is_named = |id: &UnitId, name: &String| {
+        id.as_str().strip_prefix(name.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/'))
+    };
+    if let Some(name) = named.iter().find(|name| !open.iter().any(|(id, _)| is_named(id, name))) {
+        let ids: Vec<&str> = open.iter().map(|(id, _)| id.as_str()).collect();
+        let open = if ids.is_empty() { "nothing is".into() } else { ids.join(", ") };
+        return Err(Error::usage(format!("nothing of `{name}` is to be decided; open: {open}")));
+    }
+    Ok(open.into_iter().filter(|(id, _)| named.iter().any(|name| is_named(id, name))).collect())
+}
+
 /// What was asked for, as far as it decides how it is to end.
 struct Asked {
     /// The run, if it leaves a journal.
@@ -333,6 +383,11 @@ impl Asked {
         match (&self.run, outcome.status) {
             (None, _) if outcome.checks_failed => Exit::ChecksFailed,
             (Some(_), Status::RolledBack) if self.back => Exit::Succeeded,
+            (Some(_), Status::Succeeded)
+                if outcome.finished.as_ref().is_some_and(|end| !end.without.is_empty()) =>
+            {
+                Exit::NotEverywhere
+            }
             (_, status) => status.into(),
         }
     }

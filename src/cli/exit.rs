@@ -25,6 +25,8 @@ pub enum Exit {
     ChecksFailed,
     /// 5: the run is suspended: it waits for a person.
     Suspended,
+    /// 6: the run succeeded, but not on every host: it went on without some, as it was allowed to.
+    NotEverywhere,
     /// 130: interrupted (Ctrl-C twice).
     Interrupted,
 }
@@ -40,6 +42,7 @@ impl Exit {
             Self::Stuck => 3,
             Self::ChecksFailed => 4,
             Self::Suspended => 5,
+            Self::NotEverywhere => 6,
             Self::Interrupted => 130,
         }
     }

@@ -23,6 +23,65 @@
 //! what is built in. `--env` picks one; without it the first that is built in is taken, or the only
 //! one of the file.
 //!
+//! # Hosts
+//!
+//! An environment that holds an [`Inventory`](crate::Inventory) reads its hosts and groups from
+//! tables of its own:
+//!
+//! ```toml
+//! [staging.hosts.web-1]
+//! address = "192.0.2.11"
+//! groups = ["web"]
+//!
+//! [staging.hosts.web-2]
+//! groups = ["web"]
+//! weight = 5            # goes before its group's
+//!
+//! [staging.groups.web]
+//! weight = 1
+//! ```
+//!
+//! ```
+//! use runbook::prelude::*;
+//! use runbook::{Inventory, Selection};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Shop {
+//!     #[serde(flatten)]
+//!     fleet: Inventory<Web>,
+//! }
+//!
+//! #[derive(Deserialize)]
+//! struct Web {
+//!     weight: u8,
+//! }
+//!
+//! /// Restart the web servers
+//! #[runbook]
+//! fn restart(
+//!     b: &mut Runbook,
+//!     env: &Shop,
+//!     /// Which hosts
+//!     hosts: Selection,
+//! ) -> Result<()> {
+//!     let rolling = Rolling { canary: 1, at_once: 2, max_failed: 1, ..Rolling::default() };
+//!     b.each(env.fleet.select(&hosts)?.iter(), rolling, |host, b| {
+//!         b.manual(Manual::new(format!("Restart {host}, of weight {}", host.values().weight)));
+//!     });
+//!     Ok(())
+//! }
+//! # let shop: Shop = serde_json::from_str(r#"{"hosts": {"web-1": {"weight": 1}}}"#).unwrap();
+//! # let catalog = Catalog::new("shop").book::<restart>();
+//! # let plan = |hosts: &str| catalog.plan("restart", &shop, &runbook::Args::new().with("hosts", hosts));
+//! # assert_eq!(plan("web-1").unwrap().outline().units().count(), 1);
+//! # assert!(plan("web-2").unwrap_err().to_string().contains("hosts: web-1; groups: all"));
+//! ```
+//!
+//! A parameter of type [`Selection`](crate::Selection) takes hosts, groups and patterns (`run
+//! restart --hosts 'web,!web-3'`); names that are not there are refused with those that are. A run
+//! that went on without a host that failed ends with exit code 6.
+//!
 //! # Where runs are recorded
 //!
 //! In `--journal DIR`, else in the catalog's folder under `$XDG_STATE_HOME`, for root under
@@ -76,6 +135,8 @@ use self::args::About;
 use self::commands::Cli;
 pub use self::exit::Exit;
 pub use self::io::{Captured, Io};
+#[cfg(feature = "harness")]
+pub(crate) use self::params::variable;
 use self::program::Program;
 use self::style::{Color, Style};
 

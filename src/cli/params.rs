@@ -18,32 +18,8 @@ pub(crate) struct Given {
     secret_files: Vec<(String, PathBuf)>,
 }
 
-/// Names that the command line itself uses as flags.
-const TAKEN: [&str; 12] = [
-    "env",
-    "config",
-    "journal",
-    "output",
-    "verbose",
-    "help",
-    "version",
-    "yes",
-    "reason",
-    "format",
-    "keep-on-failure",
-    "secret-file",
-];
-
-/// The flag of a parameter, without dashes: `keep-last`. A name that the command line uses itself
-/// gets `param-` put before it.
-fn flag(spec: &ParamSpec) -> String {
-    let flag = spec.flag();
-    let flag = if TAKEN.contains(&flag.as_str()) { format!("param-{flag}") } else { flag };
-    if spec.kind.secret { format!("{flag}-file") } else { flag }
-}
-
 /// The variable that a secret parameter is taken from: `RUNBOOK_PARAM_DB_PASSWORD`.
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     format!("RUNBOOK_PARAM_{}", name.to_uppercase().replace('-', "_"))
 }
 
@@ -64,7 +40,7 @@ pub(crate) fn command(book: &BookSpec, relaxed: bool) -> Command {
 }
 
 fn arg(spec: &ParamSpec, relaxed: bool) -> Arg {
-    let flag = flag(spec);
+    let flag = spec.flag();
     let mut notes = Vec::new();
     let arg = Arg::new(spec.name.clone())
         .long(flag.clone())
@@ -178,10 +154,13 @@ impl Given {
             if given || !param.is_required() {
                 continue;
             }
-            if let Some(choice) = param.kind.choices.first() {
+            if let Some(choice) = param.kind.example.as_ref().or(param.kind.choices.first()) {
                 self.words.push((param.name.clone(), vec![choice.clone()]));
             } else if param.kind.json_type == "string" {
-                self.words.push((param.name.clone(), vec![format!("<{}>", param.flag())]));
+                self.words.push((
+                    param.name.clone(),
+                    vec![format!("<{}>", param.name.replace('_', "-"))],
+                ));
             }
         }
     }
@@ -239,7 +218,7 @@ impl Given {
             return Ok(None);
         }
         if surroundings.answering {
-            let what = if param.doc.is_empty() { param.flag() } else { sentence(&param.doc) };
+            let what = if param.doc.is_empty() { param.name.clone() } else { sentence(&param.doc) };
             return prompt.secret(&what).map(Some).map_err(|error| {
                 Error::usage(format!("asking for the secret `{}`: {error}", param.name))
             });
@@ -248,7 +227,7 @@ impl Given {
             "the secret `{name}` is missing: set ${variable} or give --{flag} PATH; secrets are \
              not taken from the command line, where every process could read them",
             name = param.name,
-            flag = flag(param)
+            flag = param.flag()
         )))
     }
 }

@@ -99,6 +99,17 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
             let said = format!("failed and undone, the run goes on: {problem}");
             ("isolated", of(view, block, &said))
         }
+        E::BlockFinished { block, outcome: BlockOutcome::NotRestored { not_restored, .. } } => {
+            let said = format!("failed and NOT restored, the run goes on: {not_restored}");
+            ("NOT UNDONE", of(view, block, &said))
+        }
+        E::BlockFinished { block, outcome: BlockOutcome::Succeeded } if view.is_host(block) => {
+            ("done", block.to_string())
+        }
+        E::Pausing { block, pause_ms } => {
+            let pause = text::running(std::time::Duration::from_millis(*pause_ms));
+            ("pause", format!("{block}: the next hosts in {pause}"))
+        }
         E::Notified { to, problem: Some(problem) } => {
             ("notify", format!("could not tell {to}: {problem}"))
         }

@@ -98,6 +98,24 @@ impl Page<'_> {
         };
         let title = style.bold(&style.text(&node.title));
         self.head(number, Mark::Block, &title, &style.dim(&style.text(&how)));
+        if let BlockKind::Each(rolling) = kind {
+            let host = |at: &usize| self.state.nodes[*at].title.as_str();
+            let batches: Vec<String> = rolling
+                .batches(node.children.len())
+                .map(|batch| {
+                    let canary = if batch.start < rolling.canary { " (canary)" } else { "" };
+                    let hosts: Vec<&str> = node.children[batch].iter().map(host).collect();
+                    format!("{}{canary}", hosts.join(", "))
+                })
+                .collect();
+            if batches.len() > 1 && batches.len() < node.children.len() {
+                self.detail(number, "batches", &batches.join("; "));
+            }
+            if !rolling.pause.is_zero() {
+                let pause = format!("{} between batches", text::running(rolling.pause));
+                self.detail(number, "pause", &pause);
+            }
+        }
         if let BlockKind::Ladder { escalate: Some(escalate), .. } = kind {
             self.detail(number, "else", escalate);
         }

@@ -92,6 +92,11 @@ pub(crate) fn status(events: &[Arc<Event>], state: &RunState) -> (String, Option
                 Status::RolledBack | Status::Suspended => Color::Yellow,
                 Status::Failed | Status::Stuck => Color::Red,
             };
+            let without = state.finished().map_or(0, |end| end.without.len());
+            if status == Status::Succeeded && without > 0 {
+                let hosts = text::count(without, "host");
+                return (format!("succeeded without {hosts}"), Some(Color::Yellow));
+            }
             (status.to_string(), Some(color))
         }
         Phase::Running | Phase::RollingBack => match is_alive(events) {

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use runbook::{
-    Args, Book, BookSpec, Catalog, Error, Lock, Manual, Param, ParamKind, ParamSpec, Rolling,
-    Runbook, Secret, Step, Wait,
+    Args, Book, BookSpec, Catalog, Error, Inventory, Lock, Manual, Param, ParamKind, ParamSpec,
+    Rolling, Runbook, Secret, Selection, Share, Step, Wait,
 };
 use serde::Deserialize;
 
@@ -26,6 +26,15 @@ fn main() -> ExitCode {
 #[derive(Deserialize)]
 pub struct Shop {
     pub root: PathBuf,
+    /// `[test.hosts.web-1]` and `[test.groups.web]`.
+    #[serde(flatten)]
+    pub fleet: Inventory<Web>,
+}
+
+/// What is known of each host.
+#[derive(Deserialize)]
+pub struct Web {
+    pub weight: u8,
 }
 
 pub fn catalog() -> Catalog<Shop> {
@@ -43,6 +52,7 @@ pub fn catalog() -> Catalog<Shop> {
         .book::<Stubborn>()
         .book::<Sealed>()
         .book::<Drift>()
+        .book::<Restart>()
 }
 
 fn param(name: &str, doc: &str, kind: ParamKind) -> ParamSpec {
@@ -298,6 +308,49 @@ impl Book<Shop> for Drift {
         let variant = std::fs::read_to_string(env.root.join("variant")).unwrap_or_default();
         b.step(Write::new(&env.root, "first", "1"));
         b.step(Write::new(&env.root, "second", variant).confirm("Go on?"));
+        Ok(())
+    }
+}
+
+/// Restarts hosts of the inventory. A host fails if a file says so.
+struct Restart;
+
+fn restart_params() -> Vec<ParamSpec> {
+    let or = |default: &str, spec: ParamSpec| ParamSpec { default: Some(default.into()), ..spec };
+    vec![
+        param("hosts", "Which hosts.", Selection::kind()),
+        or("1", param("at_once", "So many at the same time.", Share::kind())),
+        or("0", param("max_failed", "So many may fail.", Share::kind())),
+        or("0s", param("pause", "How long to wait between batches.", std::time::Duration::kind())),
+    ]
+}
+
+impl Book<Shop> for Restart {
+    fn spec() -> BookSpec {
+        spec("restart", "Restart the web servers", "One batch after the other.", restart_params())
+    }
+    fn fill(b: &mut Runbook, env: &Shop, args: &Args) -> Result<(), Error> {
+        let params = restart_params();
+        let hosts: Selection = args.parse(&params[0])?;
+        let at_once: Share = args.parse(&params[1])?;
+        let max_failed: Share = args.parse(&params[2])?;
+        let pause = args.parse(&params[3])?;
+        let hosts = env.fleet.select(&hosts)?;
+        let rolling = Rolling {
+            at_once: at_once.of(hosts.len()),
+            max_failed: max_failed.within(hosts.len()),
+            canary: 1,
+            pause,
+        };
+        b.each(hosts.iter(), rolling, |host, b| {
+            let weight = host.values().weight.to_string();
+            let fails = env.root.join(format!("fails-{host}")).exists();
+            let stays = env.root.join(format!("stays-{host}")).exists();
+            let mood = if stays { Mood::CantUndo } else { Mood::Well };
+            b.step(Write::new(&env.root, &format!("{host}-drained"), weight).mood(mood));
+            let mood = if fails { Mood::Fails } else { Mood::Well };
+            b.step(Write::new(&env.root, &format!("{host}-restarted"), "yes").mood(mood));
+        });
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 mod demo;
 mod errors;
+mod fleet;
 mod machine;
 mod pages;
 mod screen;

@@ -50,7 +50,11 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let world = Self { dir };
         std::fs::create_dir(world.root()).unwrap();
-        let config = format!("[test]\nroot = {:?}\n\n[other]\nroot = 3\n", world.root());
+        let hosts: String = (1..=5)
+            .map(|n| format!("[test.hosts.web-{n}]\ngroups = ['web']\n\n"))
+            .chain(["[test.hosts.db-1]\nweight = 9\n\n[test.groups.web]\nweight = 1\n".into()])
+            .collect();
+        let config = format!("[test]\nroot = {:?}\n\n{hosts}\n[other]\nroot = 3\n", world.root());
         std::fs::write(world.path().join("demo.toml"), config).unwrap();
         world
     }

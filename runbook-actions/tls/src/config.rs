@@ -126,9 +126,15 @@ impl Tls {
         Ok(self)
     }
 
+    /// The explicit name, if one was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
     /// The name to ask for: the explicit one, else the connection's.
     pub(crate) fn name_for<'a>(&'a self, connection: &'a str) -> &'a str {
-        self.server_name.as_deref().unwrap_or(connection)
+        self.name().unwrap_or(connection)
     }
 }
 

@@ -163,7 +163,10 @@ fn explain(server: &str, sight: &Sight, error: &Error) -> TlsError {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             TlsError::WrongName { server, names: facts.names }
         }
-        CertificateError::UnknownIssuer => TlsError::UnknownIssuer { server, issuer: facts.issuer },
+        // A bad signature: an issuer of that name is trusted, but with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            TlsError::UnknownIssuer { server, issuer: facts.issuer }
+        }
         other => unacceptable(server, other),
     }
 }

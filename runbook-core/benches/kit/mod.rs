@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use runbook_core::{
-    Actor, Event, EventKind, Json, Mode, Outline, OutlineNode, RunId, RunStarted, UndoKind, UnitId,
-    UnitKind, UnitOutline,
+    About, Actor, Context, Event, EventKind, Harmless, Json, Mode, Outline, OutlineNode, Plan,
+    Result, RunId, RunStarted, Runbook, Step, UndoKind, UnitId, UnitKind, UnitOutline,
 };
 
 /// The start of a run of `units` recorded steps.
@@ -73,7 +73,29 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The least one.
-pub(crate) fn least(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::INFINITY, f64::min)
+/// A runtime of one thread.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// A plan of that many units that do nothing.
+pub(crate) fn plan(units: usize) -> Result<Plan> {
+    let mut b = Runbook::new("measured");
+    for at in 0..units {
+        b.step(Step::named(Nothing, format!("unit {at}")));
+    }
+    Ok(b.build()?)
+}
+
+struct Nothing;
+
+impl Step for Nothing {
+    type Output = ();
+    type Rollback = Harmless;
+    fn about(&self) -> About {
+        About::new("nothing", "Do nothing")
+    }
+    async fn run(&self, _: &Context) -> Result<()> {
+        Ok(())
+    }
 }

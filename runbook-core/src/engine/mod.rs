@@ -1,6 +1,7 @@
 //! [`Engine`]: runs plans. Journals before it acts, undoes what it did, says everything as events.
 
 mod cancel;
+mod fleet;
 mod guard;
 mod handle;
 mod locks;
@@ -394,6 +395,7 @@ impl Run {
             undone: Vec::new(),
             not_restored: Vec::new(),
             kept: Vec::new(),
+            without: Vec::new(),
             next: Vec::new(),
         };
         let halt = match flow {
@@ -438,10 +440,16 @@ impl Run {
             }
             Err(_) => {}
         }
+        if matches!(finished.status, Status::Succeeded | Status::Stuck) {
+            self.note_lost_hosts(&mut finished);
+        }
         {
             let state = self.recorder.state();
             if finished.status != Status::Succeeded {
                 finished.kept = state.kept();
+            }
+            if finished.status == Status::Stuck {
+                finished.not_restored = state.not_restored();
             }
         }
         finished.next = resume::what_next(&self.shared.run, &finished, self.options.undo);

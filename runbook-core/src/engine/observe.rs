@@ -46,6 +46,7 @@ impl Run {
             undone: Vec::new(),
             not_restored: Vec::new(),
             kept: Vec::new(),
+            without: Vec::new(),
             next: Vec::new(),
         };
         self.record(EventKind::RunFinished(Box::new(finished.clone())))?;

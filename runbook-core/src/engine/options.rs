@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{Actor, Decision, ResumeMode, RunId};
-use crate::testing::Faults;
+use crate::faults::Faults;
 
 /// How a run is run.
 #[derive(Clone, Debug)]

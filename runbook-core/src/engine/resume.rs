@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::fleet::{Left, isolating};
 use super::{Halt, Outcome, Run};
 use crate::erased::Gives;
 use crate::error::{Cause, Error, Failure, FailureKind};
@@ -52,7 +53,7 @@ impl Run {
     /// Puts the outputs of finished units where later ones find them.
     pub(super) fn load_outputs(&self) -> Result<(), Error> {
         for block in &self.plan().blocks {
-            if super::schedule::left_before(self, block) {
+            if super::schedule::left_before(self, block) != Left::No {
                 block.units.clone().for_each(|unit| self.settle(unit));
             }
         }
@@ -91,6 +92,14 @@ impl Run {
         before: Phase,
         word: Option<Decision>,
     ) -> Result<(), Error> {
+        // What is undone by itself is past deciding, but for what can't be.
+        let alone: Vec<_> = self
+            .plan()
+            .blocks
+            .iter()
+            .filter(|block| isolating(self, block).is_some())
+            .map(|block| block.units.clone())
+            .collect();
         let ids: Vec<UnitId> = self.plan().units.iter().map(|unit| unit.id.clone()).collect();
         for (index, unit) in (0..).zip(ids) {
             if self.is_settled(index) {
@@ -105,6 +114,7 @@ impl Run {
                 (Stage::UndoFailed | Stage::Undoing, Some(Decision::Skip)) => {
                     Some(Decision::Restored)
                 }
+                _ if alone.iter().any(|units| units.contains(&index)) => None,
                 (Stage::Started, Some(word)) => Some(word),
                 (Stage::Failed, Some(word)) => Some(word),
                 // A run that failed and kept what it did is resumed to try again.
@@ -169,6 +179,7 @@ pub(super) fn what_next(run: &RunId, finished: &RunFinished, undo: bool) -> Vec<
         ],
         Status::Failed if !undo => vec![format!("resume {run}"), format!("rollback {run}")],
         Status::RolledBack | Status::Failed => vec![format!("report {run}")],
+        Status::Succeeded if !finished.without.is_empty() => vec![format!("report {run}")],
         Status::Succeeded | Status::Suspended => Vec::new(),
     }
 }

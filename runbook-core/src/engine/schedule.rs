@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
+use super::fleet::{Left, isolate, isolating};
 use super::look::look_until;
-use super::{Flow, Halt, Run, locks, unit};
-use crate::error::{Failure, FailureKind, Problem};
+use super::{Flow, Halt, Run, fleet, locks, unit};
+use crate::error::{Failure, FailureKind};
 use crate::event::{BlockOutcome, CheckRole, EventKind, SkipReason, UnitId};
 use crate::journal::Stage;
 use crate::plan::{Block, BlockWork, Node};
-use crate::policy::{Rolling, Wait};
+use crate::policy::Wait;
 
 /// A line of units that runs by itself; a stop of one holds for all below it.
 pub(super) struct Branch {
@@ -26,7 +27,7 @@ impl Branch {
         Arc::new(Self { parent: None, stop: AtomicBool::new(false) })
     }
 
-    fn below(parent: &Arc<Self>) -> Arc<Self> {
+    pub(super) fn below(parent: &Arc<Self>) -> Arc<Self> {
         Arc::new(Self { parent: Some(Arc::clone(parent)), stop: AtomicBool::new(false) })
     }
 
@@ -81,7 +82,7 @@ pub(super) async fn walk_all(run: &Arc<Run>, branch: &Arc<Branch>, nodes: &[Node
     first
 }
 
-async fn step_to(run: &Arc<Run>, branch: &Arc<Branch>, node: Node) -> Flow {
+pub(super) async fn step_to(run: &Arc<Run>, branch: &Arc<Branch>, node: Node) -> Flow {
     if let Some(by) = run.shared.cancel.by()
         && !run.undoing()
     {
@@ -107,7 +108,7 @@ fn block<'a>(
 ) -> Pin<Box<dyn Future<Output = Flow> + Send + 'a>> {
     Box::pin(async move {
         let block = &run.plan().blocks[index as usize];
-        if run.resumed && left_before(run, block) {
+        if run.resumed && left_before(run, block) != Left::No {
             return Ok(());
         }
         run.record(EventKind::BlockStarted { block: block.id.clone() })?;
@@ -116,7 +117,7 @@ fn block<'a>(
                 walk(Arc::clone(run), Arc::clone(branch), Arc::clone(&block.children)).await
             }
             BlockWork::Parallel => beside(run, branch, &block.children).await,
-            BlockWork::Each(rolling) => each(run, branch, block, *rolling).await,
+            BlockWork::Each(rolling) => fleet::each(run, branch, block, *rolling).await,
             BlockWork::When { condition, needs } => {
                 unit::wait_for_inputs(run, branch, &block.id, needs).await?;
                 let scope = run.scope(&block.id, false);
@@ -147,11 +148,21 @@ fn block<'a>(
     })
 }
 
-/// Whether an earlier process came through the block; its units are settled then.
-pub(super) fn left_before(run: &Run, block: &Block) -> bool {
+/// How an earlier process came through the block; its units are settled then.
+pub(super) fn left_before(run: &Run, block: &Block) -> Left {
     use BlockOutcome as B;
     let state = run.recorder.state();
-    matches!(state.block(&block.id), Some(B::Succeeded | B::Skipped | B::Isolated { .. }))
+    let inside = |inner: &&Block| {
+        block.units.start <= inner.units.start && inner.units.end <= block.units.end
+    };
+    let stuck = |inner: &Block| matches!(state.block(&inner.id), Some(B::NotRestored { .. }));
+    match state.block(&block.id) {
+        // A host in it is still to be undone.
+        Some(B::Succeeded) if run.plan().blocks.iter().filter(inside).any(stuck) => Left::No,
+        Some(B::Succeeded | B::Skipped) => Left::Well,
+        Some(B::Isolated { .. }) => Left::Lost,
+        Some(B::Failed | B::NotRestored { .. }) | None => Left::No,
+    }
 }
 
 /// Notes that no unit of the block is run.
@@ -182,7 +193,7 @@ async fn beside(run: &Arc<Run>, branch: &Arc<Branch>, nodes: &[Node]) -> Flow {
 }
 
 /// Waits for all; the gravest halt counts.
-async fn join(run: &Run, branch: &Branch, mut tasks: JoinSet<Flow>) -> Flow {
+pub(super) async fn join(run: &Run, branch: &Branch, mut tasks: JoinSet<Flow>) -> Flow {
     let mut worst: Flow = Ok(());
     while let Some(joined) = tasks.join_next().await {
         let flow = joined.unwrap_or_else(|_| {
@@ -213,77 +224,6 @@ fn gravity(halt: &Halt) -> u8 {
     }
 }
 
-/// The same for each host: canaries first, then batches with a pause between.
-async fn each(run: &Arc<Run>, branch: &Arc<Branch>, block: &Block, rolling: Rolling) -> Flow {
-    let nodes = &block.children;
-    let canaries = rolling.canary.min(nodes.len());
-    let (first, rest) = nodes.split_at(canaries);
-    let mut failed = 0;
-    for (batch, tolerated) in first
-        .chunks(rolling.at_once)
-        .map(|batch| (batch, 0))
-        .chain(rest.chunks(rolling.at_once).map(|batch| (batch, rolling.max_failed)))
-    {
-        let here = Branch::below(branch);
-        let mut tasks = JoinSet::new();
-        let batch_failed = Arc::new(std::sync::atomic::AtomicUsize::new(failed));
-        for node in batch {
-            let (run, here, node) = (Arc::clone(run), Arc::clone(&here), *node);
-            let batch_failed = Arc::clone(&batch_failed);
-            tasks.spawn(tracing::Instrument::instrument(
-                async move { host(&run, &here, node, &batch_failed, tolerated).await },
-                tracing::Span::current(),
-            ));
-        }
-        join(run, &here, tasks).await?;
-        failed = batch_failed.load(Ordering::SeqCst);
-        let last = nodes.len();
-        let more = batch.as_ptr_range().end != nodes[last..].as_ptr();
-        if more && !rolling.pause.is_zero() {
-            tokio::select! {
-                () = tokio::time::sleep(rolling.pause) => {}
-                () = run.shared.cancel.cancelled() => {}
-            }
-        }
-    }
-    Ok(())
-}
-
-/// One host of an `each`. As long as failures are tolerated it is undone by itself and the others
-/// go on.
-async fn host(
-    run: &Arc<Run>,
-    branch: &Arc<Branch>,
-    node: Node,
-    failed: &std::sync::atomic::AtomicUsize,
-    tolerated: usize,
-) -> Flow {
-    match step_to(run, branch, node).await {
-        Err(Halt::Failed(unit, problem)) => {
-            if failed.fetch_add(1, Ordering::SeqCst) >= tolerated || !run.options.undo {
-                return Err(Halt::Failed(unit, problem));
-            }
-            match node {
-                Node::Block(index) => isolate(run, index, problem).await,
-                _ => Ok(()),
-            }
-        }
-        flow => flow,
-    }
-}
-
-/// Undoes what a failed block had started, so that the run can go on without it.
-async fn isolate(run: &Arc<Run>, index: u32, problem: Problem) -> Flow {
-    let block = &run.plan().blocks[index as usize];
-    super::unwind::undo_units(run, Some(&block.units), &mut Vec::new()).await?;
-    for unit in block.units.clone() {
-        run.settle(unit);
-    }
-    let outcome = BlockOutcome::Isolated { problem };
-    run.record(EventKind::BlockFinished { block: block.id.clone(), outcome })?;
-    Ok(())
-}
-
 /// Remedies in order, until the check passes.
 async fn ladder(
     run: &Arc<Run>,
@@ -310,10 +250,14 @@ async fn ladder(
             continue;
         };
         let remedy = &run.plan().blocks[index as usize];
-        match step_to(run, branch, *node).await {
+        let flow = match isolating(run, remedy) {
+            Some(problem) => Err(Halt::Failed(None, problem)),
+            None => step_to(run, branch, *node).await,
+        };
+        match flow {
             Err(Halt::Failed(_, problem)) if run.options.undo => {
                 tried.push(format!("{}: {problem}", name(&remedy.id)));
-                isolate(run, index, problem).await?;
+                isolate(run, remedy, problem).await?;
             }
             Ok(()) => tried.push(format!("{}: done, did not help", name(&remedy.id))),
             halt => return halt,

@@ -203,7 +203,9 @@ impl StepLife<'_> {
                     FailureKind::Refused,
                     "it was interrupted, and the operator chose to roll back",
                 );
-                return fail(run, unit, failure.to_problem());
+                // One that had failed failed for its own reason.
+                let known = run.recorder.state().unit(&unit.id).and_then(|u| u.problem.clone());
+                return fail(run, unit, known.unwrap_or_else(|| failure.to_problem()));
             }
             (Stage::Started, None) => {
                 if let Some(flow) = self.interrupted().await {
@@ -312,7 +314,7 @@ impl StepLife<'_> {
         loop {
             let fault = run.options.faults.as_ref().map(|faults| faults.next(&unit.id));
             let work = async {
-                use crate::testing::Fault;
+                use crate::faults::Fault;
                 match fault {
                     None | Some(Fault::None) => self.step.run(&context).await,
                     Some(Fault::Before) => Err(Failure::msg("failed on purpose before its effect")),

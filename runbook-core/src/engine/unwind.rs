@@ -7,10 +7,10 @@ use super::guard::guarded_undo;
 use super::{Flow, Halt, Run};
 use crate::context::{Observer, Scope};
 use crate::erased::ErasedStep;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Failure, Problem, Result};
 use crate::event::{EventKind, Json, RunFinished, Status, UnitId};
 use crate::journal::Stage;
-use crate::plan::{Unit, Work};
+use crate::plan::{Block, BlockWork, Node, PlanInner, Unit, Work};
 
 impl Run {
     /// After a halt: rolls back if that is wanted, and notes how it went in `finished`.
@@ -23,7 +23,6 @@ impl Run {
         let (unit, problem) = match halt {
             Halt::Failed(unit, problem) | Halt::Cancelled(unit, problem) => (unit, problem),
             Halt::Stuck(unit, problem) => {
-                finished.not_restored.push(unit.clone());
                 finished.status = Status::Stuck;
                 finished.unit = Some(unit);
                 finished.problem = Some(problem);
@@ -48,28 +47,35 @@ impl Run {
         }
         let cause = problem.message;
         self.recorder.record_durable(EventKind::RollbackStarted { cause, units }).await?;
-        match undo_units(self, None, &mut finished.undone).await {
-            Ok(()) => finished.status = Status::RolledBack,
-            Err(Halt::Broken(error)) => return Err(error),
-            Err(Halt::Stuck(unit, problem)) => {
+        let mut stuck = Vec::new();
+        undo_units(self, None, &mut finished.undone, &mut stuck).await?;
+        match stuck.into_iter().next() {
+            None => finished.status = Status::RolledBack,
+            Some(Stuck { unit, problem }) => {
                 finished.status = Status::Stuck;
-                finished.not_restored.push(unit.clone());
                 finished.unit = Some(unit);
                 finished.problem = Some(problem);
             }
-            Err(_) => finished.status = Status::Stuck,
         }
         Ok(())
     }
 }
 
-/// Undoes all started units, or those in `only`, latest start first. Stops at the first that can't
-/// be undone: what was there before it may rest on it.
+/// A unit that could not be undone.
+pub(super) struct Stuck {
+    pub(super) unit: UnitId,
+    pub(super) problem: Problem,
+}
+
+/// Undoes all started units, or those in `only`, latest start first. What was there before one
+/// that can't be undone is left alone, for it may rest on it; but the hosts of a fleet rest on
+/// nothing of each other.
 pub(super) async fn undo_units(
     run: &Arc<Run>,
     only: Option<&Range<u32>>,
     undone: &mut Vec<UnitId>,
-) -> Flow {
+    stuck: &mut Vec<Stuck>,
+) -> std::result::Result<(), Error> {
     let order = run.recorder.state().to_undo();
     // Ids are looked up once, not searched for each.
     let index: std::collections::HashMap<&str, u32> = run
@@ -79,15 +85,45 @@ pub(super) async fn undo_units(
         .enumerate()
         .map(|(index, unit)| (unit.id.as_str(), index as u32))
         .collect();
+    let mut left = Vec::new();
     for id in order {
         let Some(&index) = index.get(id.as_str()) else { continue };
         if only.is_some_and(|only| !only.contains(&index)) {
             continue;
         }
-        undo_unit(run, index).await?;
-        undone.push(id);
+        if !left.iter().all(|left| are_apart(run.plan(), *left, index)) {
+            continue;
+        }
+        match undo_unit(run, index).await {
+            Ok(()) => undone.push(id),
+            Err(Halt::Stuck(unit, problem)) => {
+                left.push(index);
+                stuck.push(Stuck { unit, problem });
+            }
+            Err(Halt::Broken(error)) => return Err(error),
+            Err(_) => return Err(Error::state(format!("undoing `{id}` was stopped"))),
+        }
     }
     Ok(())
+}
+
+/// Whether two units belong to two hosts of one fleet, and neither needs the other.
+fn are_apart(plan: &PlanInner, one: u32, other: u32) -> bool {
+    let branch_of = |each: &Block, unit: u32| {
+        each.children.iter().position(|child| match child {
+            Node::Block(branch) => plan.blocks[*branch as usize].units.contains(&unit),
+            _ => false,
+        })
+    };
+    let apart =
+        plan.blocks.iter().filter(|block| matches!(block.kind, BlockWork::Each(_))).any(|each| {
+            match (branch_of(each, one), branch_of(each, other)) {
+                (Some(one), Some(other)) => one != other,
+                _ => false,
+            }
+        });
+    let needs = |unit: u32, need: u32| plan.units[unit as usize].needs.contains(&need);
+    apart && !needs(one, other) && !needs(other, one)
 }
 
 async fn undo_unit(run: &Arc<Run>, index: u32) -> Flow {

@@ -3,8 +3,8 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -222,13 +222,23 @@ impl FileStore {
     ) -> T {
         let Ok(runtime) = Handle::try_current() else { return work(self, run) };
         let (store, run) = (self.clone(), run.clone());
-        match runtime.spawn_blocking(move || work(&store, &run)).await {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is going down, and with it whoever awaits this.
-                Err(_) => std::future::pending().await,
-            },
+        // As one type of task for all: each costs the compiler a copy of the runtime's machinery.
+        let result = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&result);
+        let work: Box<dyn FnOnce() + Send> = Box::new(move || {
+            let result = work(&store, &run);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        });
+        if let Err(error) = runtime.spawn_blocking(work).await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+        let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match result {
+            Some(result) => result,
+            // The runtime is going down, and with it whoever awaits this.
+            None => std::future::pending().await,
         }
     }
 }

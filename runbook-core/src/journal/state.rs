@@ -133,6 +133,14 @@ impl RunState {
             .collect()
     }
 
+    /// Units whose undoing failed or did not restore, latest start first.
+    #[must_use]
+    pub fn not_restored(&self) -> Vec<UnitId> {
+        let stuck =
+            |id: &&UnitId| self.units.get(*id).is_some_and(|u| u.stage == Stage::UndoFailed);
+        self.order.iter().rev().filter(stuck).cloned().collect()
+    }
+
     /// Irreversible units that were started: their effect stays.
     #[must_use]
     pub fn kept(&self) -> Vec<UnitId> {
@@ -181,11 +189,10 @@ impl RunState {
             E::RunResumed { .. } => {
                 self.resumes += 1;
                 self.waiting.clear();
-                // Going back is never given up half way.
-                self.going_back = match self.phase {
-                    Phase::Ended(status) => status == Status::Stuck,
-                    _ => self.going_back,
-                };
+                // Going back is never given up half way. A run that got stuck without it goes on
+                // forward: one host of a fleet, or one remedy, is what is still to be undone.
+                self.going_back &=
+                    !matches!(self.phase, Phase::Ended(status) if status != Status::Stuck);
                 self.phase = if self.going_back { Phase::RollingBack } else { Phase::Running };
                 self.finished = None;
             }
@@ -234,7 +241,7 @@ impl RunState {
                 }
                 self.unit_mut(unit)?.finish(unit, output.as_ref(), resumes)?;
             }
-            E::Failed { unit, .. } => self.unit_mut(unit)?.fail(unit, resumes)?,
+            E::Failed { unit, problem } => self.unit_mut(unit)?.fail(unit, problem, resumes)?,
             E::Retrying { unit, .. } => self.known(unit)?.retry(unit, resumes)?,
             E::Asked { unit, .. } | E::Resolved { unit, .. } | E::LeftoversEnded { unit, .. } => {
                 self.known(unit)?;

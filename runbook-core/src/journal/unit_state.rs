@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::error::Problem;
 use crate::event::{Answer, Decision, Json, SkipReason, UnitId};
 use crate::plan::{UnitKind, UnitOutline};
 use crate::step::UndoKind;
@@ -48,6 +49,8 @@ pub struct UnitState {
     pub answer: Option<(String, Answer)>,
     /// The operator's latest decision, until it is acted on.
     pub decision: Option<Decision>,
+    /// Why it failed, if it did since it was last started; stays when it is undone.
+    pub problem: Option<Problem>,
     kind: UnitKind,
     undo: UndoKind,
     in_finally: bool,
@@ -67,6 +70,7 @@ impl UnitState {
             has_output: false,
             answer: None,
             decision: None,
+            problem: None,
             kind: unit.kind,
             undo: unit.undo,
             in_finally,
@@ -181,6 +185,7 @@ impl UnitState {
         self.effect = true;
         self.output = None;
         self.has_output = false;
+        self.problem = None;
         Ok(())
     }
 
@@ -197,18 +202,25 @@ impl UnitState {
         };
         self.expect(fits, id, "finished")?;
         self.to(Stage::Finished, resumes);
+        self.problem = None;
         self.output = output.cloned();
         self.has_output = true;
         Ok(())
     }
 
-    pub(super) fn fail(&mut self, id: &UnitId, resumes: u32) -> Result<(), Refused> {
+    pub(super) fn fail(
+        &mut self,
+        id: &UnitId,
+        problem: &Problem,
+        resumes: u32,
+    ) -> Result<(), Refused> {
         // From finished too: a verification came to nothing.
         let fits = matches!(self.stage, Stage::Started | Stage::Finished)
             || self.is_fresh()
             || self.is_reopened(resumes);
         self.expect(fits, id, "failed")?;
         self.to(Stage::Failed, resumes);
+        self.problem = Some(problem.clone());
         Ok(())
     }
 

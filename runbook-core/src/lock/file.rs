@@ -178,7 +178,9 @@ fn read(path: &Path) -> Result<Option<Entry>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.during(doing())?,
     };
-    let entry = serde_json::from_slice(&text)
+    let entry = std::str::from_utf8(&text)
+        .map_err(io::Error::other)
+        .and_then(|text| Ok(serde_json::from_str(text)?))
         .during(doing())
         .or_next("it is damaged; if no run is at work on the resource, `unlock` it")?;
     Ok(Some(entry))

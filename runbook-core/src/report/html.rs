@@ -38,6 +38,7 @@ pub fn timeline_html(timeline: &Timeline) -> String {
     let _ =
         writeln!(out, "<style>\n{}</style>\n</head>\n<body>\n<main>", include_str!("style.css"));
     head(timeline, &summary, &mut out);
+    hosts(timeline, &mut out);
     units(timeline, &mut out);
     log(timeline, &mut out);
     footer(timeline, &mut out);
@@ -74,6 +75,7 @@ fn text(text: &str) -> String {
 
 fn head(timeline: &Timeline, summary: &super::Summary, out: &mut String) {
     let (tone, mark) = match timeline.status {
+        RunStatus::Succeeded if !timeline.is_everywhere() => (Tone::Warn, "✓"),
         RunStatus::Succeeded => (Tone::Good, "✓"),
         RunStatus::RolledBack => (Tone::Warn, "↩"),
         RunStatus::Failed => (Tone::Bad, "✗"),
@@ -171,6 +173,32 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
     let took = if timeline.ended.is_some() { "Took" } else { "So far" };
     facts.push((took, duration(timeline.duration())));
     facts
+}
+
+/// What became of each host of a fleet.
+fn hosts(timeline: &Timeline, out: &mut String) {
+    let hosts = timeline.hosts();
+    if hosts.is_empty() || timeline.only_looks() {
+        return;
+    }
+    out.push_str(
+        "<section>\n<h2>Hosts</h2>\n<table class=\"hosts\">\n<thead><tr><th>Host</th>\
+         <th>Batch</th><th>Status</th><th></th></tr></thead>\n<tbody>\n",
+    );
+    for host in &hosts {
+        let canary = if host.canary { ", canary" } else { "" };
+        let _ = writeln!(
+            out,
+            "<tr class=\"{}\"><td>{}</td><td>{}{canary}</td><td class=\"badge\">{}</td>\
+             <td>{}</td></tr>",
+            class(host.status.tone()),
+            text(&host.host),
+            host.batch,
+            host.status.words(),
+            text(&host.why())
+        );
+    }
+    out.push_str("</tbody>\n</table>\n</section>\n");
 }
 
 fn units(timeline: &Timeline, out: &mut String) {

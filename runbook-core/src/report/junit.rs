@@ -246,6 +246,10 @@ fn write(timeline: &Timeline, summary: &Summary, cases: &[Case<'_>]) -> String {
     for param in timeline.outline.iter().flat_map(|outline| &outline.params) {
         property(&format!("parameter.{}", param.name), &param.values.join(" "));
     }
+    let hosts = if timeline.only_looks() { Vec::new() } else { timeline.hosts() };
+    for host in hosts {
+        property(&format!("host.{}", host.host), host.status.words());
+    }
     for command in &summary.next {
         property("next", command);
     }

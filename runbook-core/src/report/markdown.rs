@@ -36,6 +36,7 @@ pub fn timeline_markdown(timeline: &Timeline) -> String {
     for (label, value) in facts(timeline) {
         let _ = writeln!(out, "| {label} | {value} |");
     }
+    hosts(timeline, &mut out);
     failures(timeline, &mut out);
     units(timeline, &mut out);
     log(timeline, &mut out);
@@ -90,6 +91,29 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
         (None, None) => {}
     }
     facts
+}
+
+/// What became of each host of a fleet.
+fn hosts(timeline: &Timeline, out: &mut String) {
+    let hosts = timeline.hosts();
+    if hosts.is_empty() || timeline.only_looks() {
+        return;
+    }
+    out.push_str("\n## Hosts\n\n| Host | Batch | Status | |\n| --- | --- | --- | --- |\n");
+    for host in &hosts {
+        let status = match host.status.tone() {
+            Tone::Bad => format!("**{}**", host.status.words()),
+            _ => host.status.words().to_owned(),
+        };
+        let canary = if host.canary { ", canary" } else { "" };
+        let _ = writeln!(
+            out,
+            "| {} | {}{canary} | {status} | {} |",
+            markdown(&host.host),
+            host.batch,
+            markdown(&host.why())
+        );
+    }
 }
 
 /// All that is known of what went wrong.

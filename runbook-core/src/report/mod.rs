@@ -13,6 +13,7 @@
 //! Every text of a run is treated as hostile: a title, an error or a line of output can't add
 //! markup of its own to any report.
 
+mod fleet;
 mod html;
 mod json;
 mod junit;
@@ -24,6 +25,7 @@ mod text;
 mod timeline;
 mod words;
 
+pub use self::fleet::{HostLine, HostStatus};
 pub use self::html::timeline_html;
 pub use self::json::{RunFacts, RunReport, SCHEMA_VERSION, json, run_report};
 pub use self::junit::junit;

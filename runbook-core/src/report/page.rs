@@ -132,9 +132,11 @@ pub fn how_to_run(program: &str, book: &BookSpec) -> String {
 fn usage(program: &str, book: &BookSpec) -> String {
     let mut line = format!("{program} run {}", book.name);
     for param in &book.params {
-        let flag = format!("--{} {}", param.flag(), param.name.to_uppercase());
-        let flag =
-            if param.kind.json_type == "boolean" { format!("--{}", param.flag()) } else { flag };
+        let flag = match (param.kind.secret, param.kind.json_type.as_str()) {
+            (true, _) => format!("--{} PATH", param.flag()),
+            (_, "boolean") => format!("--{}", param.flag()),
+            _ => format!("--{} {}", param.flag(), param.name.to_uppercase()),
+        };
         let more = if param.kind.many { ".." } else { "" };
         let _ = if param.is_required() {
             write!(line, " {flag}{more}")
@@ -146,6 +148,9 @@ fn usage(program: &str, book: &BookSpec) -> String {
 }
 
 fn takes(param: &ParamSpec) -> String {
+    if param.kind.secret {
+        return "a file that holds the secret".into();
+    }
     let mut text = if param.kind.choices.is_empty() {
         param.kind.accepts.clone()
     } else {
@@ -276,6 +281,9 @@ impl Page {
             }
             BlockKind::Each(rolling) => {
                 self.line(&format!("*{}*", markdown(&rolling_words(rolling))));
+                if let Some(batches) = batches(block, rolling) {
+                    self.out.push_str(&batches);
+                }
                 if let Some(branch) = the_same_for_all(block) {
                     if block.children.len() > 1 {
                         let shown = markdown(&branch.title);
@@ -452,6 +460,22 @@ fn rolling_words(rolling: &Rolling) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
+}
+
+/// Which hosts go when, where that is not one after the other.
+fn batches(each: &BlockOutline, rolling: &Rolling) -> Option<String> {
+    let hosts: Vec<String> = super::fleet::branches(each).map(|b| markdown(&b.title)).collect();
+    let batches: Vec<_> = rolling.batches(hosts.len()).collect();
+    if batches.iter().all(|batch| batch.len() == 1) {
+        return None;
+    }
+    let mut out = String::from("| Batch | Hosts |\n| --- | --- |\n");
+    for (n, batch) in batches.into_iter().enumerate() {
+        let canary = if batch.start < rolling.canary { ", canary" } else { "" };
+        let _ = writeln!(out, "| {}{canary} | {} |", n + 1, hosts[batch].join(", "));
+    }
+    out.push('\n');
+    Some(out)
 }
 
 fn lock_names(nodes: &[OutlineNode], names: &mut Vec<String>) {

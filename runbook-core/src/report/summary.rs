@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::text::{count, duration, listed, shortened};
-use super::timeline::{MomentKind, RunStatus, SpanEnd, Timeline, UnitLine, UnitStatus};
+use super::timeline::{BlockLine, MomentKind, RunStatus, SpanEnd, Timeline, UnitLine, UnitStatus};
 use super::words;
 use crate::error::{FailureKind, Problem};
-use crate::event::{Event, Mode, QuestionKind, UnitId};
+use crate::event::{BlockOutcome, Event, Mode, QuestionKind, UnitId};
 use crate::plan::Outline;
 
 /// What a person needs to know first about a run.
 ///
 /// The numbers sum up to `total`: every unit counts once, where it is now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
     /// Where the run is.
@@ -47,31 +47,34 @@ pub struct Summary {
     /// Units with a warning.
     pub warned: usize,
     /// The unit that the failure came from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitId>,
     /// The failure that decided the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     /// Units that were undone, in the order of undoing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undone_units: Vec<UnitId>,
     /// Units whose undoing failed or did not restore.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_restored_units: Vec<UnitId>,
     /// Irreversible units whose effect stays although the run did not succeed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept_units: Vec<UnitId>,
     /// Units that could be undone and were not, although the run did not succeed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_units: Vec<UnitId>,
+    /// Hosts that failed while the run went on without them: their blocks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<UnitId>,
     /// What an operator can do now: command-line words, after the program's name if the timeline
     /// has none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
 }
 
 /// One line of a [`Summary`], as plain text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SummaryLine {
     /// What it is about: `Undone`.
@@ -115,8 +118,13 @@ impl Timeline {
         };
         let over = self.is_over() && self.status != RunStatus::Succeeded;
         let kept = |unit: &UnitLine| unit.left_in_place() && is_irreversible(unit);
+        // A run that is stuck and was not rolled back leaves only hosts that it was undoing.
+        let undone = self.status != RunStatus::Stuck || self.going_back;
         let left = |unit: &UnitLine| {
-            unit.left_in_place() && !is_irreversible(unit) && unit.status != UnitStatus::NotRestored
+            unit.left_in_place()
+                && !is_irreversible(unit)
+                && unit.status != UnitStatus::NotRestored
+                && (undone || self.is_in_stuck_block(unit))
         };
         let (unit, problem) = self.deciding_failure();
         let mut summary = Summary {
@@ -143,6 +151,7 @@ impl Timeline {
             not_restored_units: ids(&|unit| unit.status == UnitStatus::NotRestored),
             kept_units: if over { ids(&kept) } else { Vec::new() },
             left_units: if over { ids(&left) } else { Vec::new() },
+            without: self.finished.as_ref().map_or_else(Vec::new, |end| end.without.clone()),
             next: self.next_commands(),
         };
         summary.lines = self.first_lines(&summary);
@@ -169,6 +178,9 @@ impl Timeline {
             (RunStatus::Suspended, _) => "Waiting for a person",
             (RunStatus::Succeeded, Mode::Check) => "All checks passed",
             (RunStatus::Succeeded, Mode::Plan) => "Planned, nothing was changed",
+            (RunStatus::Succeeded, Mode::Run) if !self.is_everywhere() => {
+                "Succeeded, but not on every host"
+            }
             (RunStatus::Succeeded, Mode::Run) => "Succeeded",
             (RunStatus::RolledBack, _) if cancelled => "Cancelled and rolled back",
             (RunStatus::RolledBack, _) if problem.is_none() => "Rolled back",
@@ -179,6 +191,21 @@ impl Timeline {
             (RunStatus::Stuck, _) => "Stuck, a person is needed",
         };
         format!("{what}: {}", self.book_title())
+    }
+
+    /// Whether it belongs to a host or remedy that failed and could not be undone.
+    fn is_in_stuck_block(&self, unit: &UnitLine) -> bool {
+        let stuck =
+            |block: &&BlockLine| matches!(block.outcome, Some(BlockOutcome::NotRestored { .. }));
+        self.blocks.iter().filter(stuck).any(|block| {
+            let inside = unit.id.as_str().strip_prefix(block.id.as_str());
+            inside.is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+
+    /// Whether no host was lost on the way.
+    pub(super) fn is_everywhere(&self) -> bool {
+        self.finished.as_ref().is_none_or(|end| end.without.is_empty())
     }
 
     /// The failure that decided the run and its unit.
@@ -196,7 +223,7 @@ impl Timeline {
         // Not ended, or it said no more: the latest failure that is not one of a lone branch.
         let isolated = |unit: &UnitLine| {
             self.moments.iter().any(|moment| match &moment.what {
-                MomentKind::Isolated { block, .. } => unit
+                MomentKind::Isolated { block, .. } | MomentKind::NotRestored { block, .. } => unit
                     .id
                     .as_str()
                     .strip_prefix(block.as_str())
@@ -262,6 +289,10 @@ impl Timeline {
         };
         if let Some(text) = self.what_happened(summary) {
             say("What happened", text);
+        }
+        let hosts = self.hosts();
+        if !hosts.is_empty() && self.mode() == Mode::Run {
+            say("Hosts", super::fleet::in_words(&hosts));
         }
         // A run that only looks goes on after what does not pass.
         let looks = self.mode() != Mode::Run && self.is_over();
@@ -337,9 +368,12 @@ impl Timeline {
         if nothing_done {
             say("Undone", "nothing: no step had changed anything".into());
         }
-        for moment in &self.moments {
-            if let MomentKind::Isolated { block, problem } = &moment.what {
-                let name = self.name_of(block);
+        for block in &self.blocks {
+            if let Some(
+                BlockOutcome::Isolated { problem } | BlockOutcome::NotRestored { problem, .. },
+            ) = &block.outcome
+            {
+                let name = self.name_of(&block.id);
                 say("Went on without", format!("{name}: {}", problem.message));
             }
         }
@@ -436,6 +470,10 @@ impl Timeline {
                     _ => None,
                 })
             }
+            .or_else(|| {
+                let stuck = self.status == RunStatus::Stuck;
+                stuck.then(|| format!("{} of {} done, in {took}", summary.done, summary.total))
+            }),
             RunStatus::NotStarted => None,
         }
     }

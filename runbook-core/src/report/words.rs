@@ -466,6 +466,15 @@ fn told(timeline: &Timeline, at: Timestamp, what: &MomentKind) -> Entry {
             );
             (Tone::Bad, text)
         }
+        MomentKind::NotRestored { block, problem, not_restored } => {
+            let text = format!(
+                "{} failed and could not be put back: {}; it had failed: {}",
+                title(block),
+                shortened(&not_restored.message, 300),
+                shortened(&problem.message, 300)
+            );
+            (Tone::Bad, text)
+        }
         MomentKind::Notified { to, problem: None } => (Tone::Plain, format!("told {to}")),
         MomentKind::Notified { to, problem: Some(problem) } => {
             (Tone::Warn, format!("could not tell {to}: {}", problem.message))

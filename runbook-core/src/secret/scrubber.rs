@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use memchr::memmem::Finder;
 
 use super::variants::variants;
 
@@ -27,10 +27,9 @@ struct Registry {
     search: Option<Arc<Search>>,
 }
 
-/// Finds all patterns in one pass.
+/// Finds all patterns, one after another: they are few, and each passes at memory speed.
 struct Search {
-    automaton: Option<AhoCorasick>,
-    patterns: Vec<String>,
+    patterns: Vec<Finder<'static>>,
 }
 
 /// Adds a secret. An empty one is none.
@@ -82,32 +81,27 @@ fn search() -> Option<Arc<Search>> {
     }
     drop(registry);
     let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
-    let made = Arc::new(Search::new(registry.patterns.iter().cloned().collect()));
+    let made = Arc::new(Search::new(registry.patterns.iter().map(String::as_str)));
     Some(Arc::clone(registry.search.insert(made)))
 }
 
 impl Search {
-    fn new(patterns: Vec<String>) -> Self {
-        // Quick to make and small; secrets come one by one, and each makes a new one.
-        let automaton =
-            AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(&patterns).ok();
-        Self { automaton, patterns }
+    fn new<'a>(patterns: impl Iterator<Item = &'a str>) -> Self {
+        Self { patterns: patterns.map(|pattern| Finder::new(pattern).into_owned()).collect() }
     }
 
-    /// All matches, also those that overlap; ordered by their ends, if there is an automaton.
-    fn matches<'a>(&'a self, text: &'a str) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
-        let alone = |range: &Range<usize>| stands_alone(text, range);
-        match &self.automaton {
-            Some(automaton) => {
-                Box::new(automaton.find_overlapping_iter(text).map(|m| m.range()).filter(alone))
-            }
-            // It was too large to make, which takes secrets of hundreds of megabytes.
-            None => Box::new(self.patterns.iter().flat_map(move |pattern| {
-                text.match_indices(pattern.as_str())
-                    .map(|(at, found)| at..at + found.len())
-                    .filter(alone)
-            })),
-        }
+    /// All matches, also those that overlap.
+    fn matches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+        let found = self.patterns.iter().flat_map(move |pattern| {
+            let mut from = 0;
+            std::iter::from_fn(move || {
+                let at = from + pattern.find(&text.as_bytes()[from..])?;
+                // Bytes of UTF-8 text match only where characters begin.
+                from = at + 1;
+                Some(at..at + pattern.needle().len())
+            })
+        });
+        found.filter(move |range| stands_alone(text, range))
     }
 
     /// What to mask: matches that overlap are one. Of two secrets of which one begins with the

@@ -2,11 +2,9 @@
 
 mod crash;
 mod fake;
-mod faults;
 mod surroundings;
 
 pub use self::crash::CrashStore;
 pub use self::fake::{Call, CommandCall, FakeTarget, IntoMatcher, Matcher, Reply, When, prefix};
-pub(crate) use self::faults::Fault;
-pub use self::faults::Faults;
 pub use self::surroundings::{Surroundings, context, observer};
+pub use crate::faults::Faults;

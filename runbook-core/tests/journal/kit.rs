@@ -134,6 +134,7 @@ pub(crate) fn end(status: Status) -> EventKind {
         undone: Vec::new(),
         not_restored: Vec::new(),
         kept: Vec::new(),
+        without: Vec::new(),
         next: Vec::new(),
     }))
 }

@@ -90,6 +90,11 @@ fn say(id: &'static str, title: impl Into<String>, doc: &'static str, preview: &
     Say { id, title: title.into(), doc, preview: preview.into() }
 }
 
+/// A step that can be undone.
+pub(crate) fn change(id: &'static str, title: String) -> Change {
+    Change(say(id, title, "", id), vec![])
+}
+
 /// The plan: every kind of unit and block.
 pub(crate) fn outline() -> Arc<Outline> {
     let mut b = Runbook::new("deploy");
@@ -241,7 +246,11 @@ pub(crate) const RUN: &str = "20260314-150926-k7xq";
 impl Script {
     /// A run of the fixture that began on 2026-03-14 at 15:09:26.
     pub(crate) fn start(mode: Mode) -> Self {
-        let outline = outline();
+        Self::of(outline(), mode)
+    }
+
+    /// The same of another plan.
+    pub(crate) fn of(outline: Arc<Outline>, mode: Mode) -> Self {
         let start = RunStarted {
             run: RunId::new(RUN),
             mode,
@@ -321,6 +330,7 @@ impl Script {
             undone: vec![],
             not_restored: vec![],
             kept: vec![],
+            without: Vec::new(),
             next: vec![],
         };
         with(&mut end);
@@ -586,6 +596,7 @@ pub(crate) fn checked() -> Script {
             undone: vec![],
             not_restored: vec![],
             kept: vec![],
+            without: Vec::new(),
             next: vec![],
         })),
     );
@@ -614,6 +625,7 @@ pub(crate) fn planned() -> Script {
             undone: vec![],
             not_restored: vec![],
             kept: vec![],
+            without: Vec::new(),
             next: vec![],
         })),
     );
@@ -628,6 +640,6 @@ pub(crate) fn isolated() -> Script {
     s.left("each/web-2", BlockOutcome::Isolated { problem: unhealthy() });
     s.skipped(100, FLUSH, SkipReason::NotNeeded).skipped(1, RESTART, SkipReason::NotNeeded);
     s.finished(1, BUY, "4711").clean();
-    s.end(Status::Succeeded, |_| {});
+    s.end(Status::Succeeded, |end| end.without = vec![unit("each/web-2")]);
     s
 }

@@ -1,6 +1,7 @@
 //! What a person and a program read about a runbook and its runs.
 
 mod fixture;
+mod fleet;
 mod hostile;
 mod runbooks;
 mod runs;

@@ -31,9 +31,18 @@ where
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(Error::other(error).into()),
+    // As one type of task for all: each costs the compiler a copy of the runtime's machinery.
+    let result = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&result);
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || {
+        let result = work();
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    });
+    let ended = tokio::task::spawn_blocking(work).await.map_err(Error::other);
+    let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match result {
+        Some(result) => result,
+        None => Err(ended.err().unwrap_or_else(|| Error::other("it never ran")).into()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::task::AbortHandle;
 
-use super::{refused, tree};
+use super::tree;
+use crate::refused::{self, Seen};
 
 /// What fits into any empty pipe: it is written before the program starts, without a task.
 const SMALL: usize = 4096;
@@ -31,7 +33,7 @@ pub(super) struct LocalProcess {
 
 impl LocalProcess {
     pub(super) fn start(command: &Command, spawn: &Spawn, host: &str) -> Result<Self> {
-        let refused = |error| refused::start(host, command, &error);
+        let refused = |error| refused::start(host, command, &error, seen(command));
         let mut start = std::process::Command::new(command.program());
         start.args(command.arguments());
         for (name, value) in command.environment() {
@@ -100,6 +102,12 @@ impl Drop for LocalProcess {
             tree::kill_now(self.pid, &self.command);
         }
     }
+}
+
+fn seen(command: &Command) -> Seen {
+    let dir = |dir| std::fs::metadata(dir).map(|there| there.is_dir());
+    let program = Path::new(command.program()).exists();
+    Seen { dir: command.directory().map(dir), program }
 }
 
 fn exit(status: ExitStatus) -> Exit {

@@ -15,7 +15,7 @@ use runbook_core::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::end::SudoProcess;
-use super::shell::{COOKIE, refused, why};
+use super::shell::{change, look, refused, why};
 use super::{Sudo, plain, script};
 
 /// Says `o` once the file is open, then its content.
@@ -54,6 +54,7 @@ if [ -L "$1" ]; then readlink -n "$1"; fi
 
 const LIST: &str = r#"
 if [ -e "$1" ] && [ ! -d "$1" ]; then echo "not a directory" >&2; exit 1; fi
+case $1 in /*) cd / ;; esac  # find comes back to where it was, where it may not be let in
 exec find "$1/" -mindepth 1 -maxdepth 1 -exec sh -c '
     for file do
         about=$(stat -c "%f %s %u %g %Y" "$file" 2>/dev/null) || continue
@@ -86,7 +87,7 @@ pub(super) async fn read(sudo: &Sudo, path: &Path) -> Result<BoxRead> {
     let doing = doing(sudo, "reading", path);
     let path = plain(path);
     let command = script(READ, [path.as_os_str()]);
-    let mut process = sudo.start(&command, &Spawn::new(COOKIE).read_only()).await?;
+    let mut process = sudo.start(&command, &look()).await?;
     let (Some(mut stdout), Some(mut stderr)) = (process.stdout(), process.stderr()) else {
         return Err(Failure::msg("it has no output").while_doing(doing()));
     };
@@ -143,7 +144,8 @@ pub(super) async fn write(
     options: &WriteOptions,
 ) -> Result<()> {
     let doing = doing(sudo, "writing", path);
-    let mut new = New { sudo: sudo.clone(), process: None, temp: Some(beside(path)?) };
+    let temp = Some(beside(path)?);
+    let mut new = New { sudo: sudo.clone(), process: None, temp, leaving: false };
     let written = match new.fill(content).await {
         Ok(()) => new.put(path, options).await,
         failed => failed,
@@ -162,7 +164,7 @@ pub(super) async fn copy(sudo: &Sudo, from: &Path, to: &Path) -> Result<()> {
 
 async fn stat_following(sudo: &Sudo, path: &Path) -> Result<u32> {
     let doing = doing(sudo, "looking at", path);
-    let said = sudo.run(&doing, r#"stat -Lc %a "$1""#, [plain(path).as_os_str()]).await?;
+    let said = sudo.run(&doing, &look(), r#"stat -Lc %a "$1""#, [plain(path).as_os_str()]).await?;
     let mode = std::str::from_utf8(&said).ok().map(str::trim);
     mode.and_then(|mode| u32::from_str_radix(mode, 8).ok())
         .ok_or_else(|| Failure::msg("`stat` said no mode").while_doing(doing()))
@@ -173,6 +175,8 @@ struct New {
     sudo: Sudo,
     process: Option<SudoProcess>,
     temp: Option<OsString>,
+    /// It is being removed: if even that is dropped, nobody can.
+    leaving: bool,
 }
 
 impl New {
@@ -182,7 +186,7 @@ impl New {
 
     async fn fill(&mut self, mut content: BoxRead) -> Result<()> {
         let fill = script(FILL, [self.temp()]).stdin(Stdin::Piped);
-        let process = self.sudo.start(&fill, &Spawn::new(COOKIE)).await?;
+        let process = self.sudo.start(&fill, &change()).await?;
         let process = self.process.insert(process);
         let (Some(mut to), Some(mut stderr)) = (process.stdin(), process.stderr()) else {
             return Err(Failure::msg("there is no way to hand the content over"));
@@ -214,7 +218,7 @@ impl New {
         let place = plain(path);
         let folder = plain(path.parent().unwrap_or(Path::new(".")));
         let args = [self.temp(), &place, OsStr::new(&mode), OsStr::new(force), &folder];
-        let said = self.sudo.say(PUT, args).await?;
+        let said = self.sudo.say(&change(), PUT, args).await?;
         if said.exit != Exit::Code(0) {
             return Err(refused(&self.sudo, said.exit, &said.stderr));
         }
@@ -228,19 +232,24 @@ impl New {
             let _ = process.kill(Duration::ZERO).await;
         }
         if let Some(temp) = self.temp.take() {
-            let _ = self.sudo.say(r#"rm -f "$1""#, [temp.as_os_str()]).await;
+            let _ = self.sudo.say(&change(), r#"rm -f "$1""#, [temp.as_os_str()]).await;
         }
     }
 }
 
 impl Drop for New {
     fn drop(&mut self) {
-        if self.temp.is_none() {
+        // A runtime that is shutting down drops what it is given at once.
+        if self.temp.is_none() || self.leaving {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let mut left =
-            Self { sudo: self.sudo.clone(), process: self.process.take(), temp: self.temp.take() };
+        let mut left = Self {
+            sudo: self.sudo.clone(),
+            process: self.process.take(),
+            temp: self.temp.take(),
+            leaving: true,
+        };
         runtime.spawn(async move { left.remove().await });
     }
 }
@@ -260,7 +269,7 @@ fn beside(path: &Path) -> Result<OsString> {
 
 pub(super) async fn stat(sudo: &Sudo, path: &Path) -> Result<Option<FileInfo>> {
     let doing = doing(sudo, "looking at", path);
-    let said = sudo.say(STAT, [plain(path).as_os_str()]).await;
+    let said = sudo.say(&look(), STAT, [plain(path).as_os_str()]).await;
     let said = said.map_err(|failure| failure.while_doing(doing()))?;
     if said.exit != Exit::Code(0) {
         let why = said.why();
@@ -277,7 +286,7 @@ pub(super) async fn stat(sudo: &Sudo, path: &Path) -> Result<Option<FileInfo>> {
 
 pub(super) async fn list(sudo: &Sudo, path: &Path) -> Result<Vec<FileInfo>> {
     let doing = doing(sudo, "listing", path);
-    let said = sudo.run(&doing, LIST, [plain(path).as_os_str()]).await?;
+    let said = sudo.run(&doing, &look(), LIST, [plain(path).as_os_str()]).await?;
     let mut rest = said.as_slice();
     let mut inside = Vec::new();
     while !rest.is_empty() {
@@ -324,34 +333,36 @@ fn info(path: PathBuf, about: &[u8], link: &[u8]) -> Option<FileInfo> {
 
 pub(super) async fn create_dir(sudo: &Sudo, path: &Path) -> Result<()> {
     let doing = doing(sudo, "creating the folder", path);
-    sudo.run(doing, r#"mkdir -p "$1""#, [plain(path).as_os_str()]).await.map(drop)
+    sudo.run(doing, &change(), r#"mkdir -p "$1""#, [plain(path).as_os_str()]).await.map(drop)
 }
 
 pub(super) async fn rename(sudo: &Sudo, from: &Path, to: &Path) -> Result<()> {
     let doing = || format!("renaming {} to {} on {}", from.display(), to.display(), sudo.name);
     let folder = plain(to.parent().unwrap_or(Path::new(".")));
     let (from, to) = (plain(from), plain(to));
-    sudo.run(doing, RENAME, [from.as_os_str(), &to, &folder]).await.map(drop)
+    sudo.run(doing, &change(), RENAME, [from.as_os_str(), &to, &folder]).await.map(drop)
 }
 
 pub(super) async fn symlink(sudo: &Sudo, to: &Path, link: &Path) -> Result<()> {
     let doing = || format!("linking {} to {} on {}", link.display(), to.display(), sudo.name);
     let (temp, link) = (beside(link)?, plain(link));
-    sudo.run(doing, LINK, [to.as_os_str(), &temp, &link]).await.map(drop)
+    sudo.run(doing, &change(), LINK, [to.as_os_str(), &temp, &link]).await.map(drop)
 }
 
 pub(super) async fn set_mode(sudo: &Sudo, path: &Path, mode: u32) -> Result<()> {
     let doing = doing(sudo, "setting the mode of", path);
     let mode = OsString::from(format!("{mode:o}"));
-    sudo.run(doing, r#"chmod "$2" "$1""#, [plain(path).as_os_str(), &mode]).await.map(drop)
+    sudo.run(doing, &change(), r#"chmod "$2" "$1""#, [plain(path).as_os_str(), &mode])
+        .await
+        .map(drop)
 }
 
 pub(super) async fn remove(sudo: &Sudo, path: &Path) -> Result<()> {
     let doing = doing(sudo, "removing", path);
-    sudo.run(doing, REMOVE, [plain(path).as_os_str()]).await.map(drop)
+    sudo.run(doing, &change(), REMOVE, [plain(path).as_os_str()]).await.map(drop)
 }
 
 pub(super) async fn remove_tree(sudo: &Sudo, path: &Path) -> Result<()> {
     let doing = doing(sudo, "removing all of", path);
-    sudo.run(doing, r#"rm -rf "$1""#, [plain(path).as_os_str()]).await.map(drop)
+    sudo.run(doing, &change(), r#"rm -rf "$1""#, [plain(path).as_os_str()]).await.map(drop)
 }

@@ -10,6 +10,16 @@ use super::{Sudo, script};
 /// The cookie of what this target runs for itself: it belongs to no unit.
 pub(super) const COOKIE: &str = "runbook:sudo";
 
+/// For a script that changes nothing; the target below may tell it from one that does.
+pub(super) fn look() -> Spawn {
+    change().read_only()
+}
+
+/// For any other.
+pub(super) fn change() -> Spawn {
+    Spawn::new(COOKIE)
+}
+
 /// What a script said and how it ended.
 pub(super) struct Said {
     pub(super) exit: Exit,
@@ -81,10 +91,12 @@ impl Sudo {
     pub(super) async fn run<'a>(
         &self,
         doing: impl Fn() -> String,
+        what: &Spawn,
         text: &str,
         args: impl IntoIterator<Item = &'a OsStr>,
     ) -> Result<Vec<u8>> {
-        let said = self.say(text, args).await.map_err(|failure| failure.while_doing(doing()))?;
+        let said =
+            self.say(what, text, args).await.map_err(|failure| failure.while_doing(doing()))?;
         if said.exit == Exit::Code(0) {
             return Ok(said.stdout);
         }
@@ -94,10 +106,11 @@ impl Sudo {
     /// Runs a script, however it ends.
     pub(super) async fn say<'a>(
         &self,
+        what: &Spawn,
         text: &str,
         args: impl IntoIterator<Item = &'a OsStr>,
     ) -> Result<Said> {
-        let process = self.start(&script(text, args), &Spawn::new(COOKIE)).await?;
+        let process = self.start(&script(text, args), what).await?;
         finish(Box::new(process)).await
     }
 }

@@ -43,6 +43,10 @@ async fn a_unix_socket_can_be_spoken_with() {
 
 #[tokio::test]
 async fn nobody_listening_is_said_with_what_to_do() {
+    // Elsewhere a server says less than the kernel.
+    if !crate::HERE_IS_LOCAL {
+        return;
+    }
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);

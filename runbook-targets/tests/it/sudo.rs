@@ -2,14 +2,11 @@
 //! user who may act as `nobody` without a password; who may not sees the tests pass over, unless
 //! `CI` is set.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use proptest::prelude::*;
 use runbook_core::testing::context;
 use runbook_core::{Command, Exit, FailureKind, Host, Secret, Stdin, WriteOptions};
 use runbook_targets::Sudo;
@@ -19,7 +16,7 @@ use crate::files::{Broken, behave, is_root, names};
 use crate::support::{Mark, comes_true, here, sh, soon};
 
 /// This machine as `nobody`; `None` if that is not allowed.
-fn nobody() -> Option<Host> {
+pub(crate) fn nobody() -> Option<Host> {
     let asked = std::process::Command::new("sudo")
         .args(["-n", "-u", "nobody", "--", "true"])
         .output()
@@ -96,45 +93,6 @@ async fn a_spawned_command_can_be_spoken_with() {
     soon(stdout.read_exact(&mut answer)).await.unwrap();
     drop(stdin);
     assert_eq!(soon(running.wait()).await.unwrap(), Exit::Code(0));
-}
-
-#[test]
-fn arguments_and_file_names_arrive_unchanged() {
-    let Some(host) = nobody() else { return };
-    let folder = folder();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(16));
-    let bytes = crate::arguments::bytes(1..40);
-    runner
-        .run(&(bytes, any::<bool>()), |(bytes, in_folder)| {
-            let arg = OsStr::from_bytes(&bytes);
-            let mut command =
-                Command::new("sh").args(["-c", "cat /proc/$$/cmdline", "sh"]).arg(arg).arg("");
-            if in_folder {
-                command = command.dir(folder.path());
-            }
-            let output = runtime.block_on(soon(context().on(&host).run(&command))).unwrap();
-            let mut expected = b"sh\0-c\0cat /proc/$$/cmdline\0sh\0".to_vec();
-            expected.extend_from_slice(&bytes);
-            expected.extend_from_slice(b"\0\0");
-            prop_assert_eq!(output.stdout, expected);
-
-            let name: Vec<u8> = bytes.into_iter().filter(|byte| *byte != b'/').collect();
-            prop_assume!(!name.is_empty() && name != b"." && name != b"..");
-            let path = folder.path().join(OsStr::from_bytes(&name));
-            runtime.block_on(async {
-                let cx = context();
-                cx.on(&host).write(&path, "content").await.unwrap();
-                let inside = cx.on(&host).list(folder.path()).await.unwrap();
-                let paths: Vec<_> = inside.iter().map(|info| &info.path).collect();
-                prop_assert_eq!(paths, [&path]);
-                prop_assert_eq!(fs::read(&path).unwrap(), b"content");
-                cx.on(&host).remove(&path).await.unwrap();
-                prop_assert!(!cx.on(&host).exists(&path).await.unwrap());
-                Ok(())
-            })
-        })
-        .unwrap();
 }
 
 #[tokio::test]
@@ -268,4 +226,19 @@ async fn a_password_that_would_be_asked_for_is_an_error_with_what_to_do() {
     let text = format!("{failure:?}");
     assert!(text.contains("unknown user"), "{text}");
     assert!(text.ends_with("next: create the user nobody-of-that-name, or correct its name"));
+}
+
+#[test]
+fn a_write_that_ends_with_the_runtime_does_not_take_the_program_along() {
+    let Some(host) = nobody() else { return };
+    let folder = folder();
+    let path = folder.path().join("file");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let write = async move {
+        let options = WriteOptions::default();
+        host.target().write(&path, Box::new(Broken(false, false)), &options).await
+    };
+    runtime.spawn(write);
+    runtime.block_on(comes_true("it is under way", || names(folder.path()).len() == 1));
+    drop(runtime);
 }

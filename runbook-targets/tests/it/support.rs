@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use runbook_core::{Command, Host};
-use runbook_targets::Local;
 
 /// Far beyond what anything here takes on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+/// This machine: as itself, or by way of the target that the test program is for.
 pub(crate) fn here() -> Host {
-    Host::new(Local::new())
+    crate::here()
 }
 
 pub(crate) fn sh(script: &str) -> Command {

@@ -4,6 +4,7 @@ use runbook_core::{Mode, Timestamp, UnitKind};
 
 use super::super::style::{Mark, Style};
 use super::super::text;
+use super::fleet;
 use super::node::{Kind, Node, State};
 use super::settled::{Row, indent, took};
 use super::state::{Phase, ViewState};
@@ -68,17 +69,18 @@ impl View<'_> {
         let node = &self.state.nodes[at];
         match node.kind {
             Kind::Unit(_) => self.unit(node, lines),
-            Kind::Block(_) => self.block(node, lines),
+            Kind::Block(_) => self.block(at, lines),
         }
     }
 
-    fn block(&self, node: &Node, lines: &mut Vec<Line>) {
+    fn block(&self, at: usize, lines: &mut Vec<Line>) {
+        let node = &self.state.nodes[at];
         if node.is_over() && node.is_printed() {
             return;
         }
         let (mark, worth) = match node.state {
             State::Pending => (Mark::Pending, Worth::Pending),
-            State::Failed | State::Isolated => (Mark::Failed, Worth::Over),
+            State::Failed | State::Isolated | State::UndoFailed => (Mark::Failed, Worth::Over),
             State::Skipped(_) => (Mark::Skipped, Worth::Over),
             State::Done => (Mark::Done, Worth::Over),
             _ => (Mark::Block, Worth::Header),
@@ -89,6 +91,7 @@ impl View<'_> {
             }
             let inside = match node.state {
                 State::Pending => self.units_in(node),
+                _ if fleet::is_fleet(node) => fleet::progress(self.state, node),
                 _ => String::new(),
             };
             self.row(lines, worth, node, mark, None, &inside);
@@ -100,6 +103,20 @@ impl View<'_> {
                 self.node(*child, lines);
             }
         }
+        self.pause(at, lines);
+    }
+
+    /// Why nothing is at work, and how long that lasts.
+    fn pause(&self, at: usize, lines: &mut Vec<Line>) {
+        let Some((_, until)) = self.state.pausing.filter(|(fleet, _)| *fleet == at) else { return };
+        let left = until.since(self.now);
+        if left.is_zero() {
+            return;
+        }
+        let space = indent(self.state.nodes[at].depth + 1);
+        let said = format!("the next hosts in {}", text::running(left));
+        let text = format!("{space}{} {}", self.style.mark(Mark::Pending), self.style.dim(&said));
+        lines.push(Line { text, worth: Worth::Active });
     }
 
     fn unit(&self, node: &Node, lines: &mut Vec<Line>) {
@@ -231,6 +248,11 @@ impl View<'_> {
         let over = self.state.units().filter(|node| node.is_over()).count();
         let elapsed = self.state.since.map(|since| self.now.since(since)).unwrap_or_default();
         let mut facts = vec![format!("{over}/{total}"), text::running(elapsed)];
+        let at_work = |node: &&Node| fleet::is_fleet(node) && node.entered && !node.is_over();
+        if let Some(fleet) = self.state.nodes.iter().rfind(at_work) {
+            let hosts = fleet::progress(self.state, fleet);
+            facts.extend((!hosts.is_empty()).then(|| format!("hosts: {hosts}")));
+        }
         facts.push(
             match self.state.phase {
                 Phase::Forward => "Ctrl-C cancels and rolls back",

@@ -1,6 +1,7 @@
 //! The progress view: what is known of a run ([`ViewState`]), how that looks as text ([`frame`],
 //! [`settled`]), and how the run ended ([`summary`]). All of it is a function of events.
 
+mod fleet;
 mod frame;
 mod node;
 mod order;

@@ -128,7 +128,8 @@ impl ViewState {
         }
         let node = &self.nodes[at];
         let ladder = matches!(node.kind, Kind::Block(BlockKind::Ladder { .. }));
-        let tells = node.state == State::Isolated || (ladder && node.state == State::Done);
+        let alone = matches!(node.state, State::Isolated | State::UndoFailed);
+        let tells = alone || (ladder && node.state == State::Done);
         if over && tells && !node.closed {
             self.nodes[at].closed = true;
             self.nodes[at].printed = true;

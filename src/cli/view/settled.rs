@@ -293,6 +293,9 @@ fn block(node: &Node, columns: usize, style: Style) -> Vec<String> {
     }
     let (mark, said) = match &node.state {
         State::Isolated => (Mark::Warn, format!("{title}: failed and undone, the run goes on")),
+        State::UndoFailed => {
+            (Mark::Failed, format!("{title}: failed and NOT restored, the run goes on"))
+        }
         State::Skipped(SkipReason::Condition) => {
             (Mark::Skipped, format!("{title}: left out, its condition does not hold"))
         }
@@ -300,7 +303,7 @@ fn block(node: &Node, columns: usize, style: Style) -> Vec<String> {
     };
     let said = text::wrap(&said, columns.saturating_sub(node.depth * 2 + 2));
     let mut lines = hang(&style.mark(mark), node.depth, said);
-    if node.state == State::Isolated
+    if matches!(node.state, State::Isolated | State::UndoFailed)
         && let Some(problem) = &node.problem
     {
         let space = indent(node.depth + 2);

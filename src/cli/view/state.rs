@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use runbook_core::{
-    BlockKind, BlockOutcome, CheckRole, Event, EventKind, Level, LockHolder, Mode, OutlineNode,
-    Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp, UnitId, Waiting,
+    BlockKind, BlockOutcome, CheckRole, Decision, Event, EventKind, Level, LockHolder, Mode,
+    OutlineNode, Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp,
+    UnitId, Waiting,
 };
 
 use super::node::{Kind, Node, State};
@@ -28,6 +29,8 @@ pub(crate) struct ViewState {
     pub(crate) locks_wanted: Vec<(String, LockHolder)>,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) end: Option<RunFinished>,
+    /// A fleet that pauses between two batches, and until when.
+    pub(super) pausing: Option<(usize, Timestamp)>,
     pub(crate) last: Option<Timestamp>,
     /// What failed first: what a rollback that fails began with.
     pub(crate) first_failure: Option<(usize, Problem)>,
@@ -138,6 +141,11 @@ impl ViewState {
         self.index.get(id).map(|at| &self.nodes[*at])
     }
 
+    /// Whether it is the block of a host of a fleet.
+    pub(crate) fn is_host(&self, block: &UnitId) -> bool {
+        self.node(block).is_some_and(|node| matches!(node.kind, Kind::Block(BlockKind::Branch)))
+    }
+
     pub(crate) fn units(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| matches!(node.kind, Kind::Unit(_)))
     }
@@ -154,6 +162,7 @@ impl ViewState {
     pub(crate) fn apply(&mut self, event: &Event) {
         let at = event.at;
         self.last = Some(at);
+        self.pausing = self.pausing.filter(|(_, until)| at < *until);
         self.note(event);
         if matches!(self.phase, Phase::Forward | Phase::Cancelling | Phase::Back) {
             self.activate(at);
@@ -175,6 +184,7 @@ impl ViewState {
             }
             E::RollbackStarted { cause, units } => {
                 self.settle_all();
+                self.pausing = None;
                 self.phase = Phase::Back;
                 self.questions.clear();
                 self.to_undo = units.iter().filter_map(|id| self.at(id)).collect();
@@ -207,13 +217,22 @@ impl ViewState {
             E::Notified { to, problem: Some(problem) } => {
                 self.settled.push(Settled::NotNotified { to: to.clone(), problem: problem.clone() })
             }
-            E::BlockStarted { block } => self.change(block, |node| {
-                node.state = State::Active;
-                node.entered = true;
-                node.began.get_or_insert(at);
-            }),
+            E::Pausing { block, pause_ms } => {
+                let until = Timestamp::from_micros(at.as_micros() + pause_ms * 1000);
+                self.pausing = self.at(block).map(|fleet| (fleet, until));
+            }
+            E::BlockStarted { block } => {
+                self.change(block, |node| {
+                    node.state = State::Active;
+                    node.entered = true;
+                    node.began.get_or_insert(at);
+                });
+                let fleet = self.node(block).and_then(|node| node.parent);
+                self.pausing = self.pausing.filter(|(pausing, _)| Some(*pausing) != fleet);
+            }
             E::BlockFinished { block, outcome } => self.change(block, |node| {
                 node.ended = Some(at);
+                node.closed = false;
                 node.state = match outcome {
                     BlockOutcome::Succeeded => State::Done,
                     BlockOutcome::Skipped => State::Skipped(match node.kind {
@@ -224,6 +243,10 @@ impl ViewState {
                     BlockOutcome::Isolated { problem } => {
                         node.problem = Some(problem.clone());
                         State::Isolated
+                    }
+                    BlockOutcome::NotRestored { not_restored, .. } => {
+                        node.problem = Some(not_restored.clone());
+                        State::UndoFailed
                     }
                 };
             }),
@@ -336,11 +359,16 @@ impl ViewState {
                 node.problem = Some(problem.clone());
                 self.undo_settled(unit);
             }
-            E::Decided { by, decision, .. } => self.settled.push(Settled::Decided {
-                unit,
-                by: by.clone(),
-                what: format!("{decision:?}").to_lowercase(),
-            }),
+            E::Decided { by, decision, .. } => {
+                if *decision == Decision::Restored {
+                    end(node, State::Undone);
+                }
+                self.settled.push(Settled::Decided {
+                    unit,
+                    by: by.clone(),
+                    what: format!("{decision:?}").to_lowercase(),
+                });
+            }
             E::LeftoversEnded { host, processes, .. } => self.settled.push(Settled::Leftovers {
                 unit,
                 host: host.clone(),

@@ -30,7 +30,14 @@ pub(crate) fn summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
         Status::Failed | Status::Stuck => (Mark::Failed, Color::Red),
         Status::Suspended => (Mark::Asks, Color::Yellow),
     };
-    let mut facts = vec![style.paint(&style.bold(&status.to_string()), color)];
+    let without = state.end.as_ref().is_some_and(|end| !end.without.is_empty());
+    let (mark, color, word) = match status {
+        Status::Succeeded if without => {
+            (Mark::Warn, Color::Yellow, "succeeded, but not on every host".to_owned())
+        }
+        status => (mark, color, status.to_string()),
+    };
+    let mut facts = vec![style.paint(&style.bold(&word), color)];
     if let (Some(since), Some(last)) = (state.since, state.last) {
         facts.push(style.dim(&text::took(last.since(since))));
     }
@@ -38,12 +45,18 @@ pub(crate) fn summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
     let mut page = Page { lines: Vec::new(), ending };
     page.lines.push(String::new());
     let title = format!("{} {}", style.mark(mark), style.bold(&style.text(&head.plan.title)));
+    let status = facts[0].clone();
+    let rest = facts[1..].join(style.dot());
     let facts = facts.join(style.dot());
     if text::width(&title) + text::width(&facts) + 3 <= ending.columns {
         page.lines.push(format!("{title}{}{facts}", style.dot()));
     } else {
         page.lines.push(title);
-        page.lines.push(format!("  {facts}"));
+        if text::width(&facts) + 2 <= ending.columns {
+            page.lines.push(format!("  {facts}"));
+        } else {
+            page.lines.extend([format!("  {status}"), format!("  {rest}")]);
+        }
     }
     page.why(state);
     if head.mode == Mode::Run {
@@ -151,6 +164,7 @@ impl Page<'_> {
         fact(units(&|node| matches!(node.state, State::Pending | State::Active)), "not reached");
         let lines = self.wrapped(&facts.join(dot));
         self.part("units", lines);
+        self.part("hosts", super::fleet::summary(state, self.room(), style));
 
         let warnings: Vec<String> = state
             .units()
@@ -289,7 +303,8 @@ pub(crate) fn next_commands(state: &ViewState, run: &str) -> Vec<String> {
     };
     let mut commands = end.next.clone();
     let report = format!("report {run}");
-    if end.status != Status::Succeeded && !commands.contains(&report) {
+    let all_well = end.status == Status::Succeeded && end.without.is_empty();
+    if !all_well && !commands.contains(&report) {
         commands.push(report);
     }
     commands

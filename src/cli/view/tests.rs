@@ -241,6 +241,7 @@ fn a_failure_shows_its_cause_its_output_and_what_is_undone() {
             undone: vec!["start".into()],
             not_restored: vec!["dump-the-database".into()],
             kept: vec!["mail".into()],
+            without: Vec::new(),
             next: vec!["resume 20260314-150926-k7xq --skip".into()],
         })));
         let end = story.screen(24);
@@ -325,6 +326,89 @@ fn a_branch_that_is_isolated_is_told_with_its_failure() {
     story.leave("each/web1", BlockOutcome::Isolated { problem: failure });
     story.enter("each/web2");
     insta::assert_snapshot!(format!("{undoing}\n\n#####\n{}", story.screen(24)));
+}
+
+/// Five hosts, two at the same time after a canary.
+fn fleet(columns: usize) -> Story {
+    let mut story = Story::of(columns, UNICODE, |b| {
+        let pause = std::time::Duration::from_secs(30);
+        let rolling = Rolling { at_once: 2, canary: 1, max_failed: 1, pause };
+        b.each((1..=5).map(|n| format!("web-{n}")), rolling, |_, b| {
+            b.step(step("Drain"));
+            b.step(step("Restart"));
+        });
+    });
+    story.enter("each");
+    story
+}
+
+impl Story {
+    fn host(&mut self, host: &str) -> &mut Self {
+        self.enter(&format!("each/{host}"));
+        for unit in ["drain", "restart"] {
+            let unit = format!("each/{host}/{unit}");
+            self.start(&unit).done(&unit);
+        }
+        self.leave(&format!("each/{host}"), BlockOutcome::Succeeded)
+    }
+
+    /// Drained, then lost.
+    fn lose(&mut self, host: &str) -> &mut Self {
+        let drain = format!("each/{host}/drain");
+        self.enter(&format!("each/{host}")).start(&drain).done(&drain);
+        let unit = UnitId::from(format!("each/{host}/restart").as_str());
+        let problem = problem("no route to host");
+        self.tell(EventKind::Failed { unit, problem });
+        self.leave(&format!("each/{host}"), BlockOutcome::Failed);
+        self.tell(EventKind::UndoStarted { unit: drain.as_str().into() })
+    }
+
+    fn end(&mut self, status: Status, without: &str) -> &mut Self {
+        self.tell(EventKind::RunFinished(Box::new(RunFinished {
+            status,
+            problem: None,
+            unit: None,
+            undone: vec![],
+            not_restored: vec![],
+            kept: vec![],
+            without: vec![without.into()],
+            next: vec!["report 20260314-150926-k7xq".into()],
+        })))
+    }
+}
+
+#[test]
+fn a_fleet_shows_how_far_it_is_and_what_became_of_each_host() {
+    let mut story = fleet(80);
+    story.host("web-1");
+    story.tell(EventKind::Pausing { block: "each".into(), pause_ms: 30_000 });
+    let pausing = story.screen(24);
+    story.host("web-2").lose("web-3");
+    let undoing = story.screen(24);
+    story.tell(EventKind::Undone { unit: "each/web-3/drain".into() });
+    let isolated = BlockOutcome::Isolated { problem: problem("no route to host") };
+    story.leave("each/web-3", isolated).enter("each/web-4").start("each/web-4/drain");
+    let going_on = story.screen(24);
+    story.done("each/web-4/drain").start("each/web-4/restart").done("each/web-4/restart");
+    story.leave("each/web-4", BlockOutcome::Succeeded).host("web-5");
+    story.leave("each", BlockOutcome::Succeeded).end(Status::Succeeded, "each/web-3");
+    let screens = [pausing, undoing, going_on, story.screen(24)].join("\n\n#####\n");
+    insta::assert_snapshot!(format!("{screens}\n\n#####\n{}", story.summary()));
+}
+
+#[test]
+fn a_host_that_can_not_be_put_back_is_told_and_the_others_go_on() {
+    let mut story = fleet(80);
+    story.host("web-1").host("web-2").lose("web-3");
+    let away = problem("no route to host");
+    let drain = UnitId::from("each/web-3/drain");
+    story.tell(EventKind::UndoFailed { unit: drain.clone(), problem: away.clone() });
+    let outcome =
+        BlockOutcome::NotRestored { problem: away.clone(), unit: drain, not_restored: away };
+    story.leave("each/web-3", outcome).host("web-4").enter("each/web-5");
+    let going_on = story.screen(24);
+    story.end(Status::Stuck, "each/web-3");
+    insta::assert_snapshot!(format!("{going_on}\n\n#####\n{}", story.summary()));
 }
 
 #[test]

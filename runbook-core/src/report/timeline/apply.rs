@@ -41,9 +41,15 @@ impl Timeline {
                     line.ended = Some(at);
                     line.outcome = Some(outcome.clone());
                 }
-                if let BlockOutcome::Isolated { problem } = outcome {
-                    let (block, problem) = (block.clone(), problem.clone());
-                    self.note(at, MomentKind::Isolated { block, problem });
+                let block = block.clone();
+                match outcome.clone() {
+                    BlockOutcome::Isolated { problem } => {
+                        self.note(at, MomentKind::Isolated { block, problem });
+                    }
+                    BlockOutcome::NotRestored { problem, not_restored, .. } => {
+                        self.note(at, MomentKind::NotRestored { block, problem, not_restored });
+                    }
+                    BlockOutcome::Succeeded | BlockOutcome::Skipped | BlockOutcome::Failed => {}
                 }
             }
             E::Notified { to, problem } => {

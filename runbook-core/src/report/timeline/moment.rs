@@ -1,7 +1,7 @@
 //! [`Moment`]: what happened to a run as a whole and between it and people; [`Process`] and
 //! [`BlockLine`]: what else of a run is no unit.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::unit::Look;
 use crate::error::Problem;
@@ -12,7 +12,7 @@ use crate::event::{
 use crate::plan::BlockKind;
 
 /// Something that happened to the run as a whole, or between it and people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Moment {
     /// When.
@@ -23,7 +23,7 @@ pub struct Moment {
 }
 
 /// What happened in a [`Moment`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MomentKind {
@@ -134,18 +134,27 @@ pub enum MomentKind {
         /// The failure.
         problem: Problem,
     },
+    /// A host or remedy failed and could not be undone.
+    NotRestored {
+        /// The block.
+        block: UnitId,
+        /// The failure.
+        problem: Problem,
+        /// Why it could not be undone.
+        not_restored: Problem,
+    },
     /// A notification was sent, or could not be.
     Notified {
         /// Where to.
         to: String,
         /// What went wrong, if anything.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         problem: Option<Problem>,
     },
 }
 
 /// What is known of one block.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct BlockLine {
     /// Its stable id.
@@ -155,27 +164,27 @@ pub struct BlockLine {
     /// What sort of block.
     pub kind: BlockKind,
     /// When it was entered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
     /// When it was left.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
     /// How it was left.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<BlockOutcome>,
     /// What the check of a ladder found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<Look>,
 }
 
 /// A process that worked on the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Process {
     /// Who ran it, where.
     pub by: Actor,
     /// Forward or back; none for the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<ResumeMode>,
     /// Its first event.
     pub from: Timestamp,
@@ -186,7 +195,7 @@ pub struct Process {
 }
 
 /// How a process ended that worked on a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessEnd {
     /// Not yet, or it died and nobody took the run up again.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::check::Level;
 use crate::error::Problem;
@@ -11,7 +11,7 @@ use crate::plan::UnitKind;
 use crate::step::UndoKind;
 
 /// What is known of one unit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct UnitLine {
     /// Its stable id.
@@ -19,56 +19,56 @@ pub struct UnitLine {
     /// Its title.
     pub title: String,
     /// The titles of the blocks around it, outermost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<String>,
     /// What sort of unit.
     pub kind: UnitKind,
     /// How it is undone.
     pub undo: UndoKind,
     /// Whether it is done at the end come what may.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub finally: bool,
     /// Where it is.
     pub status: UnitStatus,
     /// Why it was left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkipReason>,
     /// Whether it was ever started, so that it may have changed something.
     pub was_started: bool,
     /// Attempts so far, over all processes.
     pub attempts: u32,
     /// When it worked, waited for a person, and was undone; in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
     /// When it last changed its status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub settled: Option<Timestamp>,
     /// What its checks found; looks that found the same one after the other are one entry.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<Look>,
     /// Attempts that failed and were followed by another.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retries: Vec<Retried>,
     /// Why it failed, if it did; stays when it is undone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     /// Why it could not be undone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_problem: Option<Problem>,
     /// What it asks, if it waits for a person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
     /// What people answered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answered>,
     /// What operators decided about it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decided>,
     /// What it gave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
     /// For a preview: whether it is already so, as far as was known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub satisfied: Option<bool>,
     /// Live only: the last line of output.
     #[serde(skip)]
@@ -79,7 +79,7 @@ pub struct UnitLine {
 }
 
 /// Where a unit is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UnitStatus {
@@ -109,7 +109,7 @@ pub enum UnitStatus {
 }
 
 /// A time in which a unit was busy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Span {
     /// With what.
@@ -117,14 +117,14 @@ pub struct Span {
     /// From when.
     pub from: Timestamp,
     /// Until when; for an interrupted span the last sign of life. None: not ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// How it ended.
     pub end: SpanEnd,
 }
 
 /// What a unit is busy with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// Its work.
@@ -136,7 +136,7 @@ pub enum Activity {
 }
 
 /// How a [`Span`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanEnd {
     /// Not yet.
@@ -150,13 +150,13 @@ pub enum SpanEnd {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Look {
     /// When; the first time, if more than once.
     pub at: Timestamp,
     /// The last time, if more than once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
     /// How often in a row.
     pub times: u32,
@@ -169,12 +169,12 @@ pub struct Look {
     /// Why, in one line.
     pub why: String,
     /// The evidence; of the last look, if more than one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Json>,
 }
 
 /// An attempt that failed and was followed by another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Retried {
     /// When it failed.
@@ -188,7 +188,7 @@ pub struct Retried {
 }
 
 /// A person's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Answered {
     /// When.
@@ -196,14 +196,14 @@ pub struct Answered {
     /// Who.
     pub by: String,
     /// To what, if it was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
     /// What.
     pub answer: Answer,
 }
 
 /// An operator's decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Decided {
     /// When.

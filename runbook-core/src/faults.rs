@@ -1,4 +1,5 @@
 //! [`Faults`]: makes units of a run fail, or run twice, on purpose.
+#![cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub))]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,10 +7,10 @@ use std::path::Path;
 use runbook_core::{Address, Command, Failure};
 
 /// What was being done to which file.
-pub(super) struct Doing<'a> {
-    pub(super) verb: &'static str,
-    pub(super) path: &'a Path,
-    pub(super) host: &'a str,
+pub(crate) struct Doing<'a> {
+    pub(crate) verb: &'static str,
+    pub(crate) path: &'a Path,
+    pub(crate) host: &'a str,
 }
 
 impl fmt::Display for Doing<'_> {
@@ -20,7 +20,7 @@ impl fmt::Display for Doing<'_> {
 }
 
 impl Doing<'_> {
-    pub(super) fn failed(&self, error: &Error) -> Failure {
+    pub(crate) fn failed(&self, error: &Error) -> Failure {
         let failure = Failure::msg(text(error)).while_doing(self);
         match self.advice(error) {
             Some(advice) => failure.next(advice),
@@ -29,7 +29,7 @@ impl Doing<'_> {
     }
 
     /// It was about a second path as well.
-    pub(super) fn failed_to(&self, to: &Path, error: &Error) -> Failure {
+    pub(crate) fn failed_to(&self, to: &Path, error: &Error) -> Failure {
         let doing =
             format!("{} {} to {} on {}", self.verb, self.path.display(), to.display(), self.host);
         let failure = Failure::msg(text(error)).while_doing(doing);
@@ -40,7 +40,7 @@ impl Doing<'_> {
     }
 
     /// What was to be written could not be read.
-    pub(super) fn source_failed(&self, error: &Error) -> Failure {
+    pub(crate) fn source_failed(&self, error: &Error) -> Failure {
         Failure::msg(text(error)).while_doing("the content could not be read").while_doing(self)
     }
 
@@ -77,7 +77,7 @@ impl Doing<'_> {
     }
 }
 
-pub(super) fn connect(host: &str, address: &Address, error: &Error) -> Failure {
+pub(crate) fn connect(host: &str, address: &Address, error: &Error) -> Failure {
     let failure =
         Failure::msg(text(error)).while_doing(format!("connecting to {address} from {host}"));
     match error.kind() {
@@ -94,20 +94,29 @@ pub(super) fn connect(host: &str, address: &Address, error: &Error) -> Failure {
     }
 }
 
+/// What there was to see where a program could not be started.
+pub(crate) struct Seen {
+    /// The working directory, if the command has one: whether it is a folder, or why it can't be
+    /// looked at.
+    pub(crate) dir: Option<std::io::Result<bool>>,
+    /// Something is at the path of the program.
+    pub(crate) program: bool,
+}
+
 /// Why a program could not be started.
-pub(super) fn start(host: &str, command: &Command, error: &Error) -> Failure {
+pub(crate) fn start(host: &str, command: &Command, error: &Error, seen: Seen) -> Failure {
     let program = command.program().to_string_lossy();
     let by_path = program.contains('/');
-    let in_dir = command.directory().map(|dir| (dir, std::fs::metadata(dir)));
+    let in_dir = command.directory().zip(seen.dir);
     match (error.kind(), in_dir) {
         (_, Some((dir, Err(why)))) => Failure::msg(text(&why))
             .while_doing(format!("entering the working directory {}", dir.display())),
-        (_, Some((dir, Ok(there)))) if !there.is_dir() => {
+        (_, Some((dir, Ok(false)))) => {
             Failure::msg(format!("the working directory {} is no folder", dir.display()))
         }
-        (ErrorKind::NotFound, _) if by_path && Path::new(&*program).exists() => Failure::msg(
-            format!("`{program}` is there, but the interpreter that its first line names is not"),
-        )
+        (ErrorKind::NotFound, _) if by_path && seen.program => Failure::msg(format!(
+            "`{program}` is there, but the interpreter that its first line names is not"
+        ))
         .next(format!("install that interpreter on {host}, or correct the first line")),
         (ErrorKind::NotFound, _) if by_path => {
             Failure::msg(format!("there is no program `{program}` on {host}"))
@@ -135,7 +144,7 @@ pub(super) fn start(host: &str, command: &Command, error: &Error) -> Failure {
 }
 
 /// The error in lower case, as every other text of a failure.
-pub(super) fn text(error: &Error) -> String {
+pub(crate) fn text(error: &Error) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
     match chars.next() {

@@ -1,0 +1,7 @@
+//! HTTP against a real server, over sockets that a target opened.
+
+mod answers;
+mod changes;
+mod ends;
+mod logins;
+mod server;

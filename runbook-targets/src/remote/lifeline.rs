@@ -1,0 +1,240 @@
+//! [`Lifeline`]: the one process over there that ends the others. It ends a command when it is
+//! asked to, and all commands when this side is gone, is silent or can't be reached any more.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runbook_core::{BoxRead, BoxWrite, Failure, FailureKind, Result, Spawn, quote, scrub};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OnceCell, mpsc};
+
+use super::channel::{Channel, Channels, Purpose};
+use super::shell;
+use super::target::Limits;
+use super::words::compact;
+
+static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
+
+/// One lifeline with the shells that bear its mark: they live and end together.
+pub(super) struct Lifeline {
+    /// What nothing else bears.
+    pub(super) id: String,
+    place: String,
+    opened: OnceCell<()>,
+    say: mpsc::UnboundedSender<Vec<u8>>,
+    heard: Mutex<Option<mpsc::UnboundedReceiver<Vec<u8>>>>,
+    answers: Arc<Answers>,
+    numbers: AtomicU64,
+}
+
+/// A command that runs.
+#[derive(Clone)]
+pub(super) struct Whom {
+    /// Its name in its environment.
+    pub(super) command: String,
+    /// The mark of the shell that runs it; empty if it has a channel of its own.
+    pub(super) mark: String,
+    /// The process id of that shell, once it is known.
+    pub(super) pid: String,
+    /// It is a bash, which does not always say that it refused a program.
+    pub(super) bash: bool,
+}
+
+impl Whom {
+    pub(super) fn new(command: &str, mark: String) -> Self {
+        Self { command: command.to_owned(), mark, pid: String::new(), bash: false }
+    }
+
+    /// Takes up what the shell said of itself.
+    pub(super) fn greeted(&mut self, remarks: &[String]) {
+        for said in remarks.iter().filter_map(|said| said.strip_prefix('+')) {
+            said.split(' ').next().unwrap_or_default().clone_into(&mut self.pid);
+            self.bash = said.ends_with(" bash");
+        }
+    }
+}
+
+/// Who waits for which answer; nobody can any more once the lifeline is gone.
+struct Answers(Mutex<Option<HashMap<u64, mpsc::UnboundedSender<String>>>>);
+
+impl Answers {
+    fn all(&self) -> MutexGuard<'_, Option<HashMap<u64, mpsc::UnboundedSender<String>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lifeline {
+    pub(super) fn new(place: &str) -> Self {
+        let (say, heard) = mpsc::unbounded_channel();
+        Self {
+            id: shell::nonce(),
+            place: place.to_owned(),
+            opened: OnceCell::new(),
+            say,
+            heard: Mutex::new(Some(heard)),
+            answers: Arc::new(Answers(Mutex::new(Some(HashMap::new())))),
+            numbers: AtomicU64::new(1),
+        }
+    }
+
+    /// Whether it still can end anything.
+    pub(super) fn lives(&self) -> bool {
+        self.answers.all().is_some()
+    }
+
+    /// A number that only one thing of this lifeline has.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens it, unless it is open. Nothing may run before that.
+    pub(super) async fn open<C: Channels>(&self, channels: &C, limits: &Limits) -> Result<()> {
+        let open = async || {
+            let line = format!("exec {} -c {} runbook", limits.sh, shell::BOOT);
+            let channel = channels.open(&line, Purpose::Shell).await?;
+            let Some(heard) = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
+            else {
+                return Err(self.lost());
+            };
+            let mut script = format!(
+                "_life={} _beat={} _beats={} _grace={} _proc={}\n",
+                self.id,
+                limits.beat.as_secs_f32(),
+                limits.beats,
+                tenths(limits.grace),
+                quote(&limits.proc),
+            );
+            script.push_str(&SCRIPT);
+            let framed = shell::framed(script.as_bytes());
+            let Channel { stdin, stdout, stderr, exit } = channel;
+            tokio::spawn(speak(stdin, framed, heard, limits.beat));
+            let answers = Arc::clone(&self.answers);
+            tokio::spawn(async move {
+                tokio::join!(listen(stdout, &answers), drain(stderr));
+                drop(exit);
+            });
+            Ok(())
+        };
+        self.opened.get_or_try_init(open).await.copied()
+    }
+
+    /// Tells it something: a line of shell.
+    pub(super) fn tell(&self, line: impl Into<Vec<u8>>) {
+        // Once it is gone it has ended all that this could be about.
+        let _ = self.say.send(line.into());
+    }
+
+    /// Ends the tree of a command, and its shell too if `shell`.
+    pub(super) async fn kill(&self, whom: &Whom, shell: bool, grace: Duration) -> Result<()> {
+        let what = if shell { 'K' } else { 'k' };
+        let Whom { mark, pid, command, .. } = whom;
+        let arguments = format!("{} {} {} {pid}", quote(mark), quote(command), tenths(grace));
+        self.ask(what, &arguments).await.map(drop)
+    }
+
+    /// Ends what another process than this one started for `cookie`; says what it was.
+    pub(super) async fn end_leftovers(&self, cookie: &str, grace: Duration) -> Result<Vec<String>> {
+        let spare = format!("{}.", Spawn::this_process());
+        self.ask('l', &format!("{} {} {}", quote(cookie), quote(&spare), tenths(grace))).await
+    }
+
+    async fn ask(&self, what: char, arguments: &str) -> Result<Vec<String>> {
+        let number = self.number();
+        let (sender, mut answers) = mpsc::unbounded_channel();
+        match &mut *self.answers.all() {
+            Some(all) => drop(all.insert(number, sender)),
+            None => return Err(self.lost()),
+        }
+        // In the background, so that it hears what else is said.
+        self.tell(format!("{what} {number} {arguments} &"));
+        let mut said = Vec::new();
+        loop {
+            let Some(answer) = answers.recv().await else { return Err(self.lost()) };
+            if let Some(one) = answer.strip_prefix('-') {
+                said.push(scrub(one).into_owned());
+                continue;
+            }
+            if let Some(all) = &mut *self.answers.all() {
+                all.remove(&number);
+            }
+            let Some(why) = answer.strip_prefix('!') else { return Ok(said) };
+            return Err(Failure::msg(scrub(why)).next(
+                "they are another user's, or hang inside the kernel: end them as root, and see the \
+                 kernel's log (`dmesg`)",
+            ));
+        }
+    }
+
+    fn lost(&self) -> Failure {
+        Failure::new(
+            FailureKind::Disconnected,
+            format!("the connection to {} was lost", self.place),
+        )
+    }
+}
+
+/// Whole tenths of a second, rounded up.
+fn tenths(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(100)
+}
+
+/// Passes on what it is told, and a sign of life now and then.
+async fn speak(
+    mut stdin: BoxWrite,
+    script: Vec<u8>,
+    mut heard: mpsc::UnboundedReceiver<Vec<u8>>,
+    beat: Duration,
+) {
+    let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + beat, beat);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut line = script;
+    loop {
+        if stdin.write_all(&line).await.is_err() || stdin.flush().await.is_err() {
+            return;
+        }
+        let said = tokio::select! {
+            said = heard.recv() => said,
+            _ = beats.tick() => Some(b"b".to_vec()),
+        };
+        let Some(said) = said else { break };
+        line = said;
+        line.push(b'\n');
+    }
+    // Nobody holds it any more, so nothing runs: it need not look for anything.
+    let _ = stdin.write_all(b"q\n").await;
+    let _ = stdin.shutdown().await;
+}
+
+/// Hands its answers on: each is a line, a number and the rest.
+async fn listen(mut stdout: BoxRead, answers: &Answers) {
+    /// No answer is so long.
+    const LONG: usize = 1 << 20;
+    let (mut buffer, mut line) = (vec![0; 4096], Vec::new());
+    while let Ok(read) = stdout.read(&mut buffer).await
+        && read > 0
+        && line.len() < LONG
+    {
+        for byte in &buffer[..read] {
+            if *byte != b'\n' {
+                line.push(*byte);
+                continue;
+            }
+            let text = String::from_utf8_lossy(&line);
+            if let Some((number, answer)) = text.split_once(' ')
+                && let Ok(number) = number.parse::<u64>()
+                && let Some(Some(who)) = answers.all().as_ref().map(|all| all.get(&number))
+            {
+                let _ = who.send(answer.to_owned());
+            }
+            line.clear();
+        }
+    }
+    *answers.all() = None;
+}
+
+async fn drain(mut from: BoxRead) {
+    let mut buffer = [0; 512];
+    while matches!(from.read(&mut buffer).await, Ok(1..)) {}
+}

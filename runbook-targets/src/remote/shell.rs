@@ -1,0 +1,143 @@
+//! [`Shell`]: a `sh` over there that takes one framed command after another; [`Pool`], those that
+//! wait for one.
+//!
+//! A frame is one compound command of `sh`, so a frame that is cut off is a syntax error and no
+//! part of it runs. After it the shell says on both streams that it ended, and how, by a word that
+//! no program knows.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use runbook_core::{BoxRead, BoxWrite, Exit, Result, Spawn};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::channel::{Channel, Channels, Purpose};
+use super::lifeline::{Lifeline, Whom};
+use super::stream::Scanner;
+use super::target::Limits;
+use super::words::compact;
+
+static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
+
+/// Reads the number of lines of a script, then these, and becomes it. Not one byte more is read,
+/// so what follows is the script's own standard input.
+pub(super) const BOOT: &str = "'_l=${IFS#??};_s=;IFS= read -r _n;while [ $_n -gt 0 ];do IFS= read \
+     -r _r;_s=$_s$_r$_l;_n=$((_n-1));done;eval \"$_s\"'";
+
+/// A script for [`BOOT`].
+pub(super) fn framed(script: &[u8]) -> Vec<u8> {
+    let lines = memchr::memchr_iter(b'\n', script).count() + 1;
+    let mut framed = format!("{lines}\n").into_bytes();
+    framed.extend_from_slice(script);
+    framed.push(b'\n');
+    framed
+}
+
+/// Sixteen digits that nobody guesses.
+pub(super) fn nonce() -> String {
+    format!("{:016x}", std::hash::RandomState::new().build_hasher().finish())
+}
+
+/// The word by which a shell speaks to this side. Its first byte is one that programs don't say,
+/// so that no output waits for the next byte to be told from it.
+pub(super) fn word() -> String {
+    format!("\x1e{}", nonce())
+}
+
+/// A shell that runs nothing.
+pub(super) struct Shell {
+    pub(super) stdin: BoxWrite,
+    pub(super) stdout: (BoxRead, Scanner),
+    pub(super) stderr: (BoxRead, Scanner),
+    pub(super) about: About,
+}
+
+/// What is known of a shell, also while it runs something.
+pub(super) struct About {
+    pub(super) exit: Option<oneshot::Receiver<Result<Exit>>>,
+    pub(super) lifeline: Arc<Lifeline>,
+    /// By what the lifeline knows it, and the command that it runs.
+    pub(super) whom: Whom,
+    /// The functions that it was given.
+    pub(super) knows: BTreeSet<&'static str>,
+    /// What is still to be said to it before its first frame.
+    pub(super) prologue: Vec<u8>,
+}
+
+impl Shell {
+    /// Opens one, and beside it the lifeline if that is not open.
+    pub(super) async fn open<C: Channels>(
+        channels: &C,
+        lifeline: Arc<Lifeline>,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let mark = format!("{}.{}", lifeline.id, lifeline.number());
+        let line = format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh);
+        let shell = channels.open(&line, Purpose::Shell);
+        let ((), channel) = tokio::try_join!(lifeline.open(channels, limits), shell)?;
+        let Channel { stdin, stdout, stderr, exit } = channel;
+        let word = word();
+        let mut prologue =
+            format!("unset _n _p;_n='{word}' _p={}\n", Spawn::this_process()).into_bytes();
+        prologue.extend_from_slice(PROLOGUE.as_bytes());
+        Ok(Self {
+            stdin,
+            stdout: (stdout, Scanner::new(word.as_bytes())),
+            stderr: (stderr, Scanner::new(word.as_bytes())),
+            about: About {
+                exit: Some(exit),
+                lifeline,
+                whom: Whom::new("", mark),
+                knows: BTreeSet::new(),
+                prologue,
+            },
+        })
+    }
+
+    /// Whether it is still there, and silent as it should be.
+    fn waits(&mut self) -> bool {
+        let quiet = |from: &mut BoxRead| {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            let mut cx = Context::from_waker(Waker::noop());
+            Pin::new(from).poll_read(&mut cx, &mut buffer).is_pending()
+        };
+        self.about.lifeline.lives() && quiet(&mut self.stdout.0) && quiet(&mut self.stderr.0)
+    }
+}
+
+/// The shells that wait for a command.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Shell>>);
+
+impl Pool {
+    /// The one that was used last: its memory is warm, and the others may be let go one day.
+    pub(super) fn take(&self) -> Option<Shell> {
+        loop {
+            let mut shell = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if shell.waits() {
+                return Some(shell);
+            }
+        }
+    }
+
+    pub(super) fn give(&self, shell: Shell, limits: &Limits) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < limits.idle {
+            idle.push(shell);
+        }
+    }
+}
+
+/// Polls `what` once.
+pub(super) fn now<T>(what: &mut oneshot::Receiver<T>) -> Option<T> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match Pin::new(what).poll(&mut cx) {
+        Poll::Ready(done) => done.ok(),
+        Poll::Pending => None,
+    }
+}

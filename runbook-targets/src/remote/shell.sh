@@ -1,0 +1,32 @@
+# What a shell of the pool is told first. `_n` begins each word to this program, `_p` the name of
+# each command. Its own messages go nowhere: bash would put whole commands, secrets included, into
+# them.
+exec 3>&2 2>/dev/null
+trap : HUP INT QUIT TERM USR1 USR2 ALRM
+unset RUNBOOK_LIFE RUNBOOK_UNIT RUNBOOK_COMMAND
+# The program was refused, with what the shell made of it.
+_r() { set -- "${1:-$?}"; trap - 0; printf '%s!%s\n' "$_n" "$1"; exit 126; }
+# The last process id before a command.
+_b() { read -r _x _x _x _x _b </proc/loadavg || _b=; }
+# How a command ended; and whether a process that was born since holds its streams open: 1 one
+# does, then this shell goes, so that the streams end when that process does; 2 it can't be told.
+_e() {
+    set -- $? 0
+    if [ "$_b" ] && read -r _x _x _x _x _a </proc/loadavg; then
+        [ "$_a" -ge "$_b" ] || set -- $1 2
+        while [ "$_b" -lt "$_a" ]; do
+            _b=$((_b + 1))
+            [ -d /proc/$_b ] || continue
+            [ -r /proc/$_b/fd ] || { [ -d /proc/$_b ] && set -- $1 $(($2 ? $2 : 2)); continue; }
+            for _x in 1 2; do
+                if [ /proc/$_b/fd/$_x -ef /proc/$$/fd/1 ] || [ /proc/$_b/fd/$_x -ef /proc/$$/fd/3 ]
+                then set -- $1 1; fi
+            done
+        done
+    fi
+    printf '%s=%s %s\n' "$_n" $1 $2
+    printf '%s=\n' "$_n" >&3
+    [ $2 != 1 ] || exit
+}
+printf '%s+%s%s\n' "$_n" $$ "${BASH_VERSION:+ bash}"
+printf '%s+\n' "$_n" >&3

@@ -1,0 +1,452 @@
+//! [`Side`]: one output stream of a shell, cut into what commands say and what the shell says of
+//! them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use memchr::memmem::Finder;
+use runbook_core::BoxRead;
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// What is kept for a reader that does not read: as much as a pipe holds.
+const ROOM: usize = 64 << 10;
+
+/// What is read at once.
+const PIECE: usize = 16 << 10;
+
+/// The longest thing that a shell says of a command.
+const MARK: usize = 64;
+
+/// One output stream, while a command runs. The reader of the command's output and whoever waits
+/// for the command's end both drive it, so no task stands between.
+pub(super) struct Side {
+    half: Mutex<Half>,
+    wakers: Arc<Wakers>,
+}
+
+struct Half {
+    source: Option<BoxRead>,
+    scan: Scanner,
+    /// Output that nobody has taken yet, from `taken` on.
+    ready: Vec<u8>,
+    taken: usize,
+    /// Nobody will take it.
+    unread: bool,
+    /// What comes after the command's end is still its output: it left a process behind.
+    lingers: bool,
+    ended: Option<Ended>,
+}
+
+/// How the output of a command came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The shell said so, with these words.
+    Said(String),
+    /// The channel ended before.
+    Cut,
+    /// It could not be read.
+    Failed(io::ErrorKind, String),
+}
+
+/// Who drives a side.
+#[derive(Clone, Copy)]
+enum Who {
+    Reader = 0,
+    Waiter = 1,
+}
+
+impl Side {
+    pub(super) fn new(source: BoxRead, scan: Scanner) -> Arc<Self> {
+        Arc::new(Self {
+            half: Mutex::new(Half {
+                source: Some(source),
+                scan,
+                ready: Vec::new(),
+                taken: 0,
+                unread: false,
+                lingers: false,
+                ended: None,
+            }),
+            wakers: Arc::default(),
+        })
+    }
+
+    fn half(&self) -> MutexGuard<'_, Half> {
+        self.half.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The output, to be read once.
+    pub(super) fn reader(self: &Arc<Self>) -> BoxRead {
+        Box::new(Reader(Arc::clone(self)))
+    }
+
+    /// Nobody will read it.
+    pub(super) fn discard(&self) {
+        let mut half = self.half();
+        half.unread = true;
+        half.ready = Vec::new();
+        half.taken = 0;
+        drop(half);
+        self.wakers.nudge(Who::Waiter);
+    }
+
+    /// Waits until the command's output has ended.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.wakers.register(Who::Waiter, cx.waker());
+        let mut half = self.half();
+        loop {
+            if let Some(ended) = &half.ended {
+                return Poll::Ready(ended.clone());
+            }
+            let empty = half.ready.len() == half.taken;
+            if half.poll_fill(&self.wakers).is_pending() {
+                return Poll::Pending;
+            }
+            if empty {
+                self.wakers.nudge(Who::Reader);
+            }
+        }
+    }
+
+    /// Everything that was said of the command beside its end.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        self.half().scan.remarks.clone()
+    }
+
+    /// The last bytes of the output, taken or not.
+    pub(super) fn tail(&self) -> Vec<u8> {
+        self.half().scan.tail.clone()
+    }
+
+    /// What comes from now on is output as well, up to the end of the channel.
+    pub(super) fn linger(&self) {
+        let mut half = self.half();
+        half.lingers = true;
+        let rest = half.scan.rest();
+        if !half.unread {
+            half.ready.extend_from_slice(&rest);
+        }
+        drop(half);
+        self.wakers.nudge(Who::Reader);
+    }
+
+    /// The stream, for the next command, if nothing came after the end of this one.
+    pub(super) fn take_source(&self) -> Option<(BoxRead, Scanner)> {
+        let mut half = self.half();
+        if !half.scan.held.is_empty() {
+            return None;
+        }
+        let source = half.source.take()?;
+        Some((source, half.scan.again()))
+    }
+}
+
+impl Half {
+    fn room(&self) -> usize {
+        ROOM.saturating_sub(self.ready.len() - self.taken)
+    }
+
+    /// Reads one piece, if there is room.
+    fn poll_fill(&mut self, wakers: &Arc<Wakers>) -> Poll<()> {
+        let over = self.ended.is_some() && !self.lingers;
+        if over || (!self.unread && self.room() == 0) {
+            return Poll::Pending;
+        }
+        let Some(source) = &mut self.source else { return Poll::Pending };
+        let waker = Waker::from(Arc::clone(wakers));
+        let mut piece = [0; PIECE];
+        let mut buffer = ReadBuf::new(&mut piece);
+        let read = Pin::new(source).poll_read(&mut Context::from_waker(&waker), &mut buffer);
+        let read = match read {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(read) => read,
+        };
+        if self.taken == self.ready.len() {
+            self.ready.clear();
+            self.taken = 0;
+        }
+        let before = self.ready.len();
+        match read {
+            Err(error) => self.end(Ended::Failed(error.kind(), error.to_string())),
+            Ok(()) if buffer.filled().is_empty() => self.end(Ended::Cut),
+            Ok(()) if self.lingers => self.ready.extend_from_slice(buffer.filled()),
+            Ok(()) => {
+                if let Some(said) = self.scan.push(buffer.filled(), &mut self.ready) {
+                    self.ended = Some(Ended::Said(said));
+                }
+            }
+        }
+        if self.unread {
+            self.ready.truncate(before);
+        }
+        Poll::Ready(())
+    }
+
+    fn end(&mut self, how: Ended) {
+        let rest = self.scan.rest();
+        self.ready.extend_from_slice(&rest);
+        self.ended.get_or_insert(how);
+        self.lingers = false;
+        self.source = None;
+    }
+}
+
+struct Reader(Arc<Side>);
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let side = &self.0;
+        side.wakers.register(Who::Reader, cx.waker());
+        let mut half = side.half();
+        loop {
+            let waiting = &half.ready[half.taken..];
+            if !waiting.is_empty() {
+                let full = waiting.len() >= ROOM;
+                let taken = waiting.len().min(buffer.remaining());
+                buffer.put_slice(&waiting[..taken]);
+                half.taken += taken;
+                if full {
+                    side.wakers.nudge(Who::Waiter);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(ended) = &half.ended
+                && !half.lingers
+            {
+                return Poll::Ready(match ended {
+                    Ended::Failed(kind, error) => Err(io::Error::new(*kind, error.clone())),
+                    Ended::Said(_) | Ended::Cut => Ok(()),
+                });
+            }
+            if half.poll_fill(&side.wakers).is_pending() {
+                return Poll::Pending;
+            }
+            if half.ended.is_some() {
+                side.wakers.nudge(Who::Waiter);
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.discard();
+    }
+}
+
+/// Wakes whoever drives a side: a source knows only one of them.
+#[derive(Default)]
+struct Wakers(Mutex<[Option<Waker>; 2]>);
+
+impl Wakers {
+    fn slots(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, who: Who, waker: &Waker) {
+        let mut slots = self.slots();
+        match &mut slots[who as usize] {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    fn nudge(&self, who: Who) {
+        let waker = self.slots()[who as usize].clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.nudge(Who::Reader);
+        self.nudge(Who::Waiter);
+    }
+}
+
+/// Finds what a shell says between what commands say: its word, a sign, and the rest of a line.
+/// `+` before the first command, `!` about the command that runs, `=` at its end.
+pub(super) struct Scanner {
+    word: Arc<Finder<'static>>,
+    /// Before the first word: what the login shell's own files say is no output.
+    greeted: bool,
+    /// The begin of what may be a word, or what comes after the end of a command.
+    held: Vec<u8>,
+    remarks: Vec<String>,
+    tail: Vec<u8>,
+}
+
+impl Scanner {
+    pub(super) fn new(word: &[u8]) -> Self {
+        Self {
+            word: Arc::new(Finder::new(word).into_owned()),
+            greeted: false,
+            held: Vec::new(),
+            remarks: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// The same for a channel that greets nobody.
+    pub(super) fn greeted(mut self) -> Self {
+        self.greeted = true;
+        self
+    }
+
+    /// For the next command of the same shell.
+    fn again(&mut self) -> Self {
+        Self {
+            word: Arc::clone(&self.word),
+            greeted: true,
+            held: Vec::new(),
+            remarks: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// What is left when the stream ends.
+    fn rest(&mut self) -> Vec<u8> {
+        let rest = std::mem::take(&mut self.held);
+        if self.greeted { rest } else { Vec::new() }
+    }
+
+    fn say(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        const TAIL: usize = 256;
+        if !self.greeted || bytes.is_empty() {
+            return;
+        }
+        out.extend_from_slice(bytes);
+        let last = &bytes[bytes.len().saturating_sub(TAIL)..];
+        self.tail.extend_from_slice(last);
+        let over = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..over);
+    }
+
+    /// Appends the output that is in `bytes` to `out`; gives the words at the command's end if
+    /// they are there. What comes after them is held.
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<String> {
+        let word = Arc::clone(&self.word);
+        let length = word.needle().len();
+        let joined;
+        let mut bytes = if self.held.is_empty() {
+            bytes
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(bytes);
+            joined = held;
+            joined.as_slice()
+        };
+        loop {
+            let Some(at) = word.find(bytes) else {
+                let kept = kept(word.needle(), bytes);
+                let (said, held) = bytes.split_at(bytes.len() - kept);
+                self.say(said, out);
+                self.held = held.to_vec();
+                return None;
+            };
+            self.say(&bytes[..at], out);
+            bytes = &bytes[at..];
+            let line = &bytes[length..];
+            let Some(end) = line.iter().take(MARK).position(|byte| *byte == b'\n') else {
+                if line.len() < MARK {
+                    self.held = bytes.to_vec();
+                    return None;
+                }
+                // Not what the shell says: a program found out the word, and means no good.
+                self.say(&bytes[..length], out);
+                bytes = line;
+                continue;
+            };
+            let said = String::from_utf8_lossy(&line[..end]).into_owned();
+            bytes = &line[end + 1..];
+            match said.as_bytes().first() {
+                Some(b'+') => {
+                    self.greeted = true;
+                    self.remarks.push(said);
+                }
+                Some(b'=') => {
+                    self.held = bytes.to_vec();
+                    return Some(said);
+                }
+                _ => self.remarks.push(said),
+            }
+        }
+    }
+}
+
+/// How many of the last bytes may be the begin of a word.
+fn kept(word: &[u8], bytes: &[u8]) -> usize {
+    let most = bytes.len().min(word.len() - 1);
+    let from = bytes.len() - most;
+    let Some(first) = word.first().and_then(|first| memchr::memchr(*first, &bytes[from..])) else {
+        return 0;
+    };
+    (1..=most - first).rev().find(|kept| bytes.ends_with(&word[..*kept])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WORD: &[u8] = b"\x1eword";
+
+    /// Output and end, fed in pieces of `size`.
+    fn scan(bytes: &[u8], size: usize) -> (Vec<u8>, Option<String>, Vec<u8>) {
+        let mut scanner = Scanner::new(WORD).greeted();
+        let (mut out, mut end) = (Vec::new(), None);
+        for piece in bytes.chunks(size) {
+            if end.is_some() {
+                scanner.held.extend_from_slice(piece);
+            } else {
+                end = scanner.push(piece, &mut out);
+            }
+        }
+        (out, end, scanner.rest())
+    }
+
+    proptest! {
+        #[test]
+        fn output_is_told_from_its_end_however_it_is_cut(
+            output in proptest::collection::vec(
+                prop_oneof![Just(0x1e_u8), Just(b'w'), Just(b'o'), Just(b'\n'), any::<u8>()], 0..300),
+            size in 1_usize..40,
+        ) {
+            prop_assume!(memchr::memmem::find(&output, WORD).is_none());
+            let mut bytes = output.clone();
+            bytes.extend_from_slice(b"\x1eword=0 0\nstray");
+            let (out, end, rest) = scan(&bytes, size);
+            prop_assert_eq!(out, output);
+            prop_assert_eq!(end.as_deref(), Some("=0 0"));
+            prop_assert_eq!(rest, b"stray");
+        }
+    }
+
+    #[test]
+    fn what_login_files_say_is_no_output() {
+        let mut scanner = Scanner::new(WORD);
+        let mut out = Vec::new();
+        let end = scanner.push(b"Welcome!\n\x1eword+42\nhello\x1eword=3 0\n", &mut out);
+        assert_eq!((out, end.as_deref()), (b"hello".to_vec(), Some("=3 0")));
+        assert_eq!(scanner.remarks, ["+42"]);
+    }
+
+    #[test]
+    fn a_program_that_found_out_the_word_holds_nothing_up() {
+        let mut bytes = b"\x1eword=".to_vec();
+        bytes.extend_from_slice(&[b'x'; 2 * MARK]);
+        bytes.extend_from_slice(b"\n\x1eword=0 0\n");
+        let (out, end, _) = scan(&bytes, 7);
+        assert_eq!(out.len(), WORD.len() + 1 + 2 * MARK + 1);
+        assert_eq!(end.as_deref(), Some("=0 0"));
+    }
+}

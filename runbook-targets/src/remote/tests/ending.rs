@@ -1,0 +1,1 @@
+//! How commands end, with all that they started.

@@ -1,0 +1,26 @@
+//! A host over SSH.
+
+mod algorithms;
+mod auth;
+mod bell;
+mod config;
+mod connect;
+mod driver;
+mod identity;
+mod key;
+mod known_hosts;
+mod login;
+mod offer;
+mod pool;
+mod proxy;
+mod stream;
+mod target;
+mod trust;
+mod tunnel;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::auth::Auth;
+pub use self::target::Ssh;
+pub use self::trust::HostKeys;

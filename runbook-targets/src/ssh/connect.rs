@@ -1,0 +1,291 @@
+//! [`Dialer`]: makes one connection, from the socket to the login.
+
+use std::any::Any;
+use std::fmt;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runbook_core::{Address, During, Failure, Result};
+use rustix::io::ioctl_fionbio;
+use rustix::net::{Shutdown, shutdown};
+use ssh2::{ErrorCode, MethodType};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::driver::Ready;
+use super::login::Login;
+use super::offer::Offer;
+use super::pool::{Connections, Limits};
+use super::proxy::Proxy;
+
+/// How the socket to a host comes about.
+#[derive(Clone, Debug)]
+pub(crate) enum Route {
+    /// Over TCP.
+    Direct {
+        /// A name or an address.
+        host: String,
+        port: u16,
+    },
+    /// Over TCP from another host, which may itself be reached through others.
+    Jump {
+        through: Arc<Connections>,
+        /// As the other host resolves it.
+        host: String,
+        port: u16,
+    },
+    /// The standard input and output of a line of `sh`.
+    Proxy { command: String },
+}
+
+/// Makes the connections to one host.
+pub(super) struct Dialer {
+    name: Arc<str>,
+    route: Route,
+    login: Arc<dyn Login>,
+    limits: Limits,
+}
+
+/// An open socket, and what must live as long.
+struct Socket {
+    fd: Arc<OwnedFd>,
+    tcp: bool,
+    proxy: Option<Proxy>,
+}
+
+impl Dialer {
+    pub(super) fn new(name: Arc<str>, route: Route, login: Arc<dyn Login>, limits: Limits) -> Self {
+        Self { name, route, login, limits }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A session that is logged in.
+    pub(super) async fn connect(&self, idle_after: Option<Duration>) -> Result<Ready> {
+        let socket = self.socket().await.during(format!("connecting to {}", self.name))?;
+        let session = self.log_in(&socket).await.during(format!("connecting to {}", self.name))?;
+        Ok(Ready {
+            name: self.name.clone(),
+            session,
+            socket: socket.fd,
+            tcp: socket.tcp,
+            keepalive: self.limits.keepalive,
+            idle_after,
+            below: socket.proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
+        })
+    }
+
+    async fn socket(&self) -> Result<Socket> {
+        match &self.route {
+            Route::Direct { host, port } => self.direct(host, *port).await,
+            Route::Jump { through, host, port } => {
+                let address = Address::Tcp(host.clone(), *port);
+                let tunnel = Box::pin(through.tunnel(&address));
+                let Ok(stream) = timeout(self.limits.connect, tunnel).await else {
+                    return Err(self.took_too_long(&address.to_string()));
+                };
+                let fd = Arc::new(stream?.into_socket().into());
+                Ok(Socket { fd, tcp: false, proxy: None })
+            }
+            Route::Proxy { command } => {
+                let (proxy, socket) = Proxy::start(command)?;
+                Ok(Socket { fd: Arc::new(socket.into()), tcp: false, proxy: Some(proxy) })
+            }
+        }
+    }
+
+    /// Tries every address of a name, in the order in which they were found.
+    async fn direct(&self, host: &str, port: u16) -> Result<Socket> {
+        let addresses = tokio::net::lookup_host((host, port));
+        let Ok(addresses) = timeout(self.limits.connect, addresses).await else {
+            return Err(self.took_too_long(&format!("finding the address of {host}")));
+        };
+        let addresses: Vec<SocketAddr> = addresses.during(format!("finding {host}"))?.collect();
+        let mut last = Failure::msg(format!("{host} has no address"));
+        for address in addresses {
+            match timeout(self.limits.connect, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    let fd = Arc::new(stream.into_std()?.into());
+                    return Ok(Socket { fd, tcp: true, proxy: None });
+                }
+                Ok(Err(error)) => {
+                    last = Failure::from(error).while_doing(address).next(format!(
+                        "see whether its sshd runs and listens on port {port}, and whether a \
+                         firewall lets us through"
+                    ));
+                }
+                Err(_) => last = self.took_too_long(&address.to_string()),
+            }
+        }
+        Err(last)
+    }
+
+    fn took_too_long(&self, what: &str) -> Failure {
+        let seconds = self.limits.connect.as_secs_f32();
+        Failure::msg(format!("{what}: no answer within {seconds} s"))
+            .next("see whether the host is up, and whether a firewall drops what we send")
+    }
+
+    /// The handshake and the login, on a thread that may block. A deadline bounds them whatever
+    /// the server does: it cuts the socket, and all that waits on it ends.
+    async fn log_in(&self, socket: &Socket) -> Result<ssh2::Session> {
+        let limit = self.limits.login;
+        // Also cuts it if nobody waits for the outcome any more.
+        let cut = Cut(Some(socket.fd.clone()));
+        let fd = socket.fd.clone();
+        let login = self.login.clone();
+        let mut work = tokio::task::spawn_blocking(move || log_in(fd, &*login, limit));
+        let outcome = match timeout(limit, &mut work).await {
+            Ok(outcome) => outcome?,
+            Err(_) => {
+                drop(cut);
+                // It ends at once. What it says then is only that the socket is gone.
+                let _ = work.await;
+                let seconds = limit.as_secs_f32();
+                let mut message = format!("the login was not done within {seconds} s");
+                if let Some(said) = socket.said() {
+                    message = format!("{message}; the proxy command says: {said}");
+                }
+                return Err(Failure::msg(message)
+                    .next("see whether an SSH server listens there, and what its log says"));
+            }
+        };
+        match outcome {
+            Ok(session) => {
+                cut.spare();
+                Ok(session)
+            }
+            Err(Refused { over_algorithms: true, failure }) => {
+                Err(self.disagreement().await.unwrap_or(failure))
+            }
+            Err(Refused { failure, .. }) => Err(match socket.said() {
+                Some(said) => failure.while_doing(format!("the proxy command says: {said}")),
+                None => failure,
+            }),
+        }
+    }
+
+    /// Asks the server once more for its algorithms: libssh2 does not say over which of them a
+    /// handshake failed.
+    async fn disagreement(&self) -> Option<Failure> {
+        let socket = self.socket().await.ok()?;
+        let _cut = Cut(Some(socket.fd.clone()));
+        let fd = socket.fd.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            ioctl_fionbio(&fd, false)?;
+            Offer::read(&mut File::from(fd.try_clone()?))
+        });
+        let offer = timeout(self.limits.connect, work).await.ok()?.ok()?.ok()?;
+        self.login.disagreement(&offer)
+    }
+}
+
+/// Why there is no session.
+struct Refused {
+    /// The handshake failed because there is none in common, or for a reason that looks so.
+    over_algorithms: bool,
+    failure: Failure,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { over_algorithms: false, failure }
+    }
+}
+
+impl Socket {
+    fn said(&self) -> Option<String> {
+        self.proxy.as_ref().and_then(Proxy::said)
+    }
+}
+
+/// Cuts a socket when dropped.
+struct Cut(Option<Arc<OwnedFd>>);
+
+impl Cut {
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            // It may be gone already.
+            let _ = shutdown(socket, Shutdown::Both);
+        }
+    }
+}
+
+fn log_in(
+    socket: Arc<OwnedFd>,
+    login: &dyn Login,
+    limit: Duration,
+) -> Result<ssh2::Session, Refused> {
+    let mut session = ssh2::Session::new().map_err(|error| refused("starting", &error))?;
+    session.set_compress(false);
+    for (kind, methods) in METHODS {
+        session.method_pref(kind, methods).map_err(|error| refused("starting", &error))?;
+    }
+    session.set_tcp_stream(socket);
+    session.set_blocking(true);
+    // For each wait; the deadline for all of it comes before.
+    let patience = limit + Duration::from_secs(1);
+    session.set_timeout(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
+    login.prepare(&mut session)?;
+    session.handshake().map_err(|error| Refused {
+        over_algorithms: matches!(error.code(), KEX_FAILURE | KEY_EXCHANGE_FAILURE),
+        failure: refused("the handshake", &error).next(
+            "see whether an SSH server listens there, whether it shares an algorithm with us, and \
+             what its log says",
+        ),
+    })?;
+    login.authenticate(&mut session)?;
+    if !session.authenticated() {
+        return Err(Failure::msg("the login: the server did not accept it").into());
+    }
+    Ok(session)
+}
+
+fn refused(doing: &str, error: &ssh2::Error) -> Failure {
+    Failure::msg(error.message()).while_doing(doing)
+}
+
+// Of libssh2's errors, those of a handshake that comes to no agreement.
+const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
+const KEY_EXCHANGE_FAILURE: ErrorCode = ErrorCode::Session(-8);
+
+/// What we agree to, best first: the fastest safe cipher leads; nothing that rests on MD5, RC4,
+/// 3DES, CBC or, for the exchange of keys, SHA-1.
+const METHODS: [(MethodType, &str); 5] = [
+    (MethodType::CryptCs, CIPHERS),
+    (MethodType::CryptSc, CIPHERS),
+    (MethodType::MacCs, MACS),
+    (MethodType::MacSc, MACS),
+    (
+        MethodType::Kex,
+        "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,\
+         ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
+         diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256",
+    ),
+];
+const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,\
+     chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,\
+     hmac-sha2-512,hmac-sha1-etm@openssh.com,hmac-sha1";
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("name", &self.name)
+            .field("route", &self.route)
+            .field("login", &self.login)
+            .finish_non_exhaustive()
+    }
+}

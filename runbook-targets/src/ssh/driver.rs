@@ -1,0 +1,164 @@
+//! [`Connection`]: one SSH session, and the one thread that owns it.
+//!
+//! libssh2 keeps the state of an unfinished operation in the session: two threads on one session
+//! wreck it, and so does freeing a channel from outside. So requests come in by a queue, bytes
+//! leave by bounded buffers, and only this thread touches the session and its channels, without
+//! ever blocking in it: it sleeps in `poll` on the socket, a bell and the tunnels' local ends.
+
+mod command;
+mod starting;
+mod task;
+mod thread;
+mod wire;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runbook_core::{Address, Failure};
+use tokio::sync::oneshot;
+
+pub(super) use self::task::Step;
+use self::thread::Driver;
+pub(super) use self::wire::{Lost, Outcome, Wire};
+use super::bell::Bell;
+use super::pool::Slot;
+use super::tunnel::TunnelStream;
+use crate::remote::channel::Channel;
+
+/// The handle to a connection.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// A session after its login, and what it needs to live.
+pub(super) struct Ready {
+    /// The host's name in errors.
+    pub(super) name: Arc<str>,
+    pub(super) session: ssh2::Session,
+    /// The same that the session holds.
+    pub(super) socket: Arc<OwnedFd>,
+    /// It is a TCP socket, not a pair of local ones.
+    pub(super) tcp: bool,
+    pub(super) keepalive: Keepalive,
+    /// End when nothing was asked of it for so long.
+    pub(super) idle_after: Option<Duration>,
+    /// What must live as long as the connection: the process of a proxy.
+    pub(super) below: Option<Box<dyn Any + Send>>,
+}
+
+/// When a silent server counts as gone: after `count` intervals without one byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keepalive {
+    /// At least two seconds.
+    pub(crate) interval: Duration,
+    pub(crate) count: u32,
+}
+
+/// What is asked of a connection. Each is answered, also by a connection that ends.
+pub(super) enum Request {
+    /// Run a line of `sh`.
+    Command { line: String, reply: Reply<Channel>, slot: Slot },
+    /// Open a socket as the server sees it.
+    Tunnel { address: Address, reply: Reply<TunnelStream>, slot: Slot },
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// Why a request was not met.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Nothing of it reached the server: it may be asked of another connection.
+    NotStarted(Arc<str>),
+    /// It must not be asked again.
+    Failed(Failure),
+}
+
+impl Request {
+    fn refuse(self, refusal: Refusal) {
+        // Who asked may have gone.
+        match self {
+            Self::Command { reply, .. } => drop(reply.send(Err(refusal))),
+            Self::Tunnel { reply, .. } => drop(reply.send(Err(refusal))),
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Command { reply, .. } => reply.is_closed(),
+            Self::Tunnel { reply, .. } => reply.is_closed(),
+        }
+    }
+}
+
+/// What the handle and the thread share.
+struct Shared {
+    bell: Arc<Bell>,
+    /// `None` once the connection has ended: from then on nothing can be asked of it.
+    inbox: Mutex<Option<VecDeque<Request>>>,
+    stop: AtomicBool,
+    /// Nothing new is to be started on it.
+    ended: AtomicBool,
+    /// Microseconds from asking for a channel to having it.
+    round_trip: AtomicU64,
+}
+
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Option<VecDeque<Request>>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Starts the thread of a session. `ended` is called once nothing can be started on it.
+    pub(super) fn start(ready: Ready, ended: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            bell: Bell::new()?,
+            inbox: Mutex::new(Some(VecDeque::new())),
+            stop: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            round_trip: AtomicU64::new(0),
+        });
+        let for_thread = shared.clone();
+        std::thread::Builder::new()
+            .name("runbook-ssh".to_owned())
+            .stack_size(512 << 10)
+            .spawn(move || Driver::new(ready, for_thread, Box::new(ended)).run())?;
+        Ok(Self { shared })
+    }
+
+    /// Hands the request back if the connection has ended.
+    pub(super) fn ask(&self, request: Request) -> Result<(), Box<Request>> {
+        match &mut *self.shared.inbox() {
+            Some(inbox) => inbox.push_back(request),
+            None => return Err(Box::new(request)),
+        }
+        self.shared.bell.ring();
+        Ok(())
+    }
+
+    /// Whether nothing new can be started on it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
+    /// Ends it as soon as nothing runs on it.
+    pub(super) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.bell.ring();
+    }
+
+    /// How long the server takes to answer; zero if that is not yet known.
+    pub(super) fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.shared.round_trip.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,259 @@
+//! [`Command`]: one running line of `sh`, as the driver sees it.
+
+use std::task::{Context, Poll, Waker};
+
+use runbook_core::{Exit, Failure, Result};
+use tokio::sync::oneshot;
+
+use super::task::Step;
+use super::wire::{Lost, Outcome, Wire};
+use crate::remote::channel::Channel;
+use crate::ssh::bell::Bell;
+use crate::ssh::stream::{self, Input, Output};
+
+/// Its streams and its end.
+pub(super) struct Command {
+    stdin: Input,
+    /// Taken from `stdin`, and sent up to `sent`. libssh2 wants a retry to bring the same bytes.
+    sending: Vec<u8>,
+    sent: usize,
+    /// There is no more to send.
+    stdin_ended: bool,
+    /// The server was told so, or takes no more.
+    stdin_closed: bool,
+    stdout: Heard,
+    stderr: Heard,
+    exit: Option<oneshot::Sender<Result<Exit>>>,
+}
+
+/// One stream of what the program says.
+struct Heard {
+    stream: i32,
+    output: Output,
+    ended: bool,
+}
+
+/// In the order in which a step does them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Op {
+    Write,
+    Eof,
+    Stdout,
+    Stderr,
+}
+
+enum Done {
+    Progress,
+    Nothing,
+    HalfSent,
+}
+
+impl Command {
+    /// How many packets one stream may bring before the others have their turn.
+    const FAIR: usize = 16;
+
+    pub(super) fn new(bell: &std::sync::Arc<Bell>) -> (Self, Channel) {
+        let (stdout, stdout_reader) = stream::output(bell);
+        let (stderr, stderr_reader) = stream::output(bell);
+        let (stdin_writer, stdin) = stream::input(bell);
+        let (exit, exit_receiver) = oneshot::channel();
+        let command = Self {
+            stdin,
+            sending: Vec::new(),
+            sent: 0,
+            stdin_ended: false,
+            stdin_closed: false,
+            stdout: Heard { stream: 0, output: stdout, ended: false },
+            stderr: Heard { stream: 1, output: stderr, ended: false },
+            exit: Some(exit),
+        };
+        let channel = Channel {
+            stdin: Box::new(stdin_writer),
+            stdout: Box::new(stdout_reader),
+            stderr: Box::new(stderr_reader),
+            exit: exit_receiver,
+        };
+        (command, channel)
+    }
+
+    pub(super) fn step(
+        &mut self,
+        channel: &mut ssh2::Channel,
+        half_sent: &mut Option<Op>,
+        wire: &mut Wire,
+        waker: &Waker,
+    ) -> Result<Step, Lost> {
+        let resumed = half_sent.take();
+        if resumed.is_none() && self.abandoned(waker) {
+            return Ok(Step::Close);
+        }
+        let mut progress = false;
+        for op in [Op::Write, Op::Eof, Op::Stdout, Op::Stderr] {
+            if resumed.is_some_and(|resumed| op < resumed) {
+                continue;
+            }
+            match self.perform(op, channel, wire)? {
+                Done::Progress => progress = true,
+                Done::Nothing => {}
+                Done::HalfSent => {
+                    *half_sent = Some(op);
+                    return Ok(Step::HalfSent);
+                }
+            }
+        }
+        if wire.closed(channel)? {
+            progress |= self.exited(channel);
+            let heard = |heard: &Heard| heard.ended || heard.output.reader_gone();
+            if heard(&self.stdout) && heard(&self.stderr) {
+                return Ok(Step::Close);
+            }
+        }
+        Ok(if progress { Step::Progress } else { Step::Nothing })
+    }
+
+    /// Whether nobody can learn any more what it does. The bell rings when that may have changed.
+    fn abandoned(&mut self, waker: &Waker) -> bool {
+        let mut cx = Context::from_waker(waker);
+        self.exit.as_mut().is_none_or(|exit| exit.poll_closed(&mut cx) != Poll::Pending)
+            && self.stdout.output.reader_gone()
+            && self.stderr.output.reader_gone()
+            && self.stdin.writer_gone()
+    }
+
+    fn perform(
+        &mut self,
+        op: Op,
+        channel: &mut ssh2::Channel,
+        wire: &mut Wire,
+    ) -> Result<Done, Lost> {
+        match op {
+            Op::Write => self.write(channel, wire),
+            Op::Eof => self.send_eof(channel, wire),
+            Op::Stdout => self.stdout.hear(channel, wire),
+            Op::Stderr => self.stderr.hear(channel, wire),
+        }
+    }
+
+    fn write(&mut self, channel: &ssh2::Channel, wire: &Wire) -> Result<Done, Lost> {
+        let mut done = Done::Nothing;
+        for _ in 0..Self::FAIR {
+            if self.stdin_closed {
+                break;
+            }
+            if self.sent == self.sending.len() {
+                self.sending.clear();
+                self.sent = 0;
+                let ended = self.stdin.take(&mut self.sending);
+                if self.sending.is_empty() {
+                    self.stdin_ended = ended;
+                    break;
+                }
+            }
+            match wire.write(channel, &self.sending[self.sent..])? {
+                Outcome::Done(0) | Outcome::Waits => break,
+                Outcome::Done(sent) => {
+                    self.sent += sent;
+                    done = Done::Progress;
+                }
+                Outcome::HalfSent => return Ok(Done::HalfSent),
+                Outcome::Refused(_) => {
+                    self.stdin_closed = true;
+                    self.stdin.refuse(None);
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn send_eof(&mut self, channel: &mut ssh2::Channel, wire: &Wire) -> Result<Done, Lost> {
+        if !self.stdin_ended || self.stdin_closed {
+            return Ok(Done::Nothing);
+        }
+        match wire.outcome(channel.send_eof())? {
+            Outcome::Done(()) | Outcome::Refused(_) => {
+                self.stdin_closed = true;
+                Ok(Done::Progress)
+            }
+            Outcome::Waits => Ok(Done::Nothing),
+            Outcome::HalfSent => Ok(Done::HalfSent),
+        }
+    }
+
+    /// Says how it ended; true if that was news.
+    fn exited(&mut self, channel: &ssh2::Channel) -> bool {
+        let Some(exit) = self.exit.take() else { return false };
+        self.stdin_closed = true;
+        self.stdin.refuse(None);
+        let signal = channel.exit_signal().ok().and_then(|signal| signal.exit_signal);
+        // Nobody may want to know.
+        let _ = exit.send(Ok(match signal {
+            Some(name) => Exit::Signal(signal_number(&name)),
+            None => Exit::Code(channel.exit_status().unwrap_or(-1)),
+        }));
+        true
+    }
+
+    /// The connection was lost: all that still wait for it learn so.
+    pub(super) fn lost(mut self, failure: impl Fn() -> Failure) {
+        let why: std::sync::Arc<str> = failure().to_string().into();
+        self.stdin.refuse(Some(why.clone()));
+        // The end comes first: a reader that sees its stream break asks for it next.
+        if let Some(exit) = self.exit.take() {
+            let _ = exit.send(Err(failure()));
+        }
+        self.stdout.output.end(Err(why.clone()));
+        self.stderr.output.end(Err(why));
+    }
+}
+
+impl Heard {
+    fn hear(&mut self, channel: &mut ssh2::Channel, wire: &mut Wire) -> Result<Done, Lost> {
+        let mut done = Done::Nothing;
+        for _ in 0..Command::FAIR {
+            if self.ended {
+                break;
+            }
+            let room = self.output.room();
+            if room == 0 {
+                break;
+            }
+            match wire.read(channel, self.stream, room)? {
+                Outcome::Done(0) => {
+                    if wire.output_ended(channel)? {
+                        self.ended = true;
+                        self.output.end(Ok(()));
+                        done = Done::Progress;
+                    }
+                    break;
+                }
+                Outcome::Done(read) => {
+                    self.output.push(&wire.scratch[..read]);
+                    done = Done::Progress;
+                }
+                Outcome::Waits | Outcome::Refused(_) => break,
+                Outcome::HalfSent => return Ok(Done::HalfSent),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// The number of a signal that the protocol names (RFC 4254, 6.10); 0 for one that it can't name.
+fn signal_number(name: &str) -> i32 {
+    match name {
+        "HUP" => 1,
+        "INT" => 2,
+        "QUIT" => 3,
+        "ILL" => 4,
+        "ABRT" => 6,
+        "FPE" => 8,
+        "KILL" => 9,
+        "USR1" => 10,
+        "SEGV" => 11,
+        "USR2" => 12,
+        "PIPE" => 13,
+        "ALRM" => 14,
+        "TERM" => 15,
+        _ => 0,
+    }
+}

@@ -1,0 +1,48 @@
+//! A host over SSH, by a real `sshd`: all that holds of this machine, and what only a connection
+//! can do wrong.
+#![cfg(target_os = "linux")]
+
+// The macros speak of the facade.
+extern crate runbook_core as runbook;
+
+#[path = "../it/arguments.rs"]
+mod arguments;
+#[path = "../it/commands.rs"]
+mod commands;
+#[path = "../it/ending.rs"]
+mod ending;
+#[path = "../it/files.rs"]
+mod files;
+#[path = "../it/sockets.rs"]
+mod sockets;
+#[path = "../it/sudo.rs"]
+mod sudo;
+#[path = "../it/support.rs"]
+mod support;
+
+use lab::Sshd;
+use runbook_core::Host;
+use runbook_targets::{Auth, Ssh};
+
+/// This machine, over SSH; called `local` so that what is said of it can be compared. Each test has
+/// a server of its own, with OpenSSH's own limits, that ends with its thread.
+fn here() -> Host {
+    thread_local! {
+        static SSHD: Sshd = Sshd::start();
+    }
+    Host::new(SSHD.with(to).named("local"))
+}
+
+/// A server, by what it is known by.
+pub(crate) fn to(sshd: &Sshd) -> Ssh {
+    let known_hosts = sshd.dir().join("known_hosts_of_the_tests");
+    std::fs::write(&known_hosts, sshd.known_hosts()).unwrap();
+    Ssh::at(sshd.addr().ip().to_string())
+        .port(sshd.port())
+        .user(sshd.user())
+        .known_hosts(known_hosts)
+        .auth(Auth::new().key_file(sshd.client_key()).without_agent())
+}
+
+/// Whether [`here`] is the target `Local`.
+const HERE_IS_LOCAL: bool = false;

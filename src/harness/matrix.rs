@@ -1,0 +1,252 @@
+//! The fault matrix: a runbook on fakes, with everything that can go wrong gone wrong.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use runbook_core::report::{Timeline, timeline_markdown};
+use runbook_core::testing::{CrashStore, FakeTarget, Faults};
+use runbook_core::{
+    Answer, Decision, Engine, Event, EventKind, JournalStore, MemoryStore, Plan, QuestionKind,
+    ResumeOptions, RunHandle, RunId, RunOptions, Status,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use super::case::Case;
+use super::fakes::Trees;
+
+/// A runbook, and how fresh fakes for it are made.
+pub(super) struct Matrix<'a, E> {
+    pub(super) case: &'a Case<E>,
+    pub(super) build: &'a dyn Fn() -> Result<(Plan, Vec<FakeTarget>), String>,
+}
+
+/// How a run ended, and all that is to be said of it.
+struct Ended {
+    status: Status,
+    kept: bool,
+    /// It went on without hosts that failed.
+    without: bool,
+    report: String,
+}
+
+impl<E> Matrix<'_, E> {
+    pub(super) fn run(&self) -> Result<(), String> {
+        let (plan, _) = (self.build)()?;
+        let ended = self.drive(&plan, MemoryStore::new(), RunOptions::new())?;
+        self.ends_as_it_should(&ended)
+    }
+
+    pub(super) fn fail_every_unit(&self) -> Result<(), String> {
+        for n in 1..=self.steps()? {
+            for (how, faults) in [
+                ("before its effect", Faults::fail_before(n)),
+                ("after its effect", Faults::fail_after(n)),
+            ] {
+                let (plan, targets) = (self.build)()?;
+                let before = Trees::of(&targets);
+                let options = RunOptions::new().faults(faults);
+                let ended = self.drive(&plan, MemoryStore::new(), options)?;
+                self.ends_well(&ended, &before, None, &targets)
+                    .map_err(|why| format!("step {n} fails {how}: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn repeat_every_unit(&self) -> Result<(), String> {
+        let after = self.after_a_run()?;
+        let (plan, targets) = (self.build)()?;
+        let options = RunOptions::new().faults(Faults::repeat_every_unit());
+        let ended = self.drive(&plan, MemoryStore::new(), options)?;
+        self.ends_as_it_should(&ended)?;
+        let differences = after.differences(&Trees::of(&targets), |_| false);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(format!("with every step run twice, {}\n{}", differences.join("; "), ended.report))
+    }
+
+    pub(super) fn crash_at_every_line(&self) -> Result<(), String> {
+        let after = self.after_a_run()?;
+        let whole = CrashStore::new(MemoryStore::new(), u64::MAX, || {});
+        let (plan, _) = (self.build)()?;
+        self.drive(&plan, whole.clone(), RunOptions::new())?;
+        for boundary in 1..=whole.passed() {
+            let (plan, targets) = (self.build)()?;
+            let before = Trees::of(&targets);
+            let store = MemoryStore::new();
+            let mut options = RunOptions::new();
+            let run = RunId::new("crashed");
+            options.run = Some(run.clone());
+            let crashing = CrashStore::new(store.clone(), boundary, || {});
+            if self.drive(&plan, crashing, options).is_ok() {
+                continue;
+            }
+            let said = |why: String| format!("killed at boundary {boundary} of its journal: {why}");
+            let ended = self.take_up(&plan, &store, &run).map_err(said)?;
+            if let Some(ended) = ended {
+                self.ends_well(&ended, &before, Some(&after), &targets).map_err(said)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many steps start in a run.
+    fn steps(&self) -> Result<usize, String> {
+        let (plan, _) = (self.build)()?;
+        let store = MemoryStore::new();
+        let mut options = RunOptions::new();
+        let run = RunId::new("counted");
+        options.run = Some(run.clone());
+        self.drive(&plan, store.clone(), options)?;
+        let events = runtime()?.block_on(store.read(&run)).map_err(|error| error.to_string())?;
+        Ok(events.iter().filter(|e| matches!(e.event, EventKind::Started { .. })).count())
+    }
+
+    fn after_a_run(&self) -> Result<Trees, String> {
+        let (plan, targets) = (self.build)()?;
+        let ended = self.drive(&plan, MemoryStore::new(), RunOptions::new())?;
+        self.ends_as_it_should(&ended)?;
+        Ok(Trees::of(&targets))
+    }
+
+    /// Resumes a run, or is content that nothing of it was written.
+    fn take_up(
+        &self,
+        plan: &Plan,
+        store: &MemoryStore,
+        run: &RunId,
+    ) -> Result<Option<Ended>, String> {
+        let runtime = runtime()?;
+        let events = runtime.block_on(store.read(run)).unwrap_or_default();
+        if events.is_empty() {
+            return Ok(None);
+        }
+        if let Some(EventKind::RunFinished(_)) = events.last().map(|event| &event.event) {
+            return Ok(None);
+        }
+        let engine = Engine::new(store.clone());
+        let options = ResumeOptions::forward(RunOptions::new()).interrupted(Decision::Rollback);
+        self.follow(&runtime, &events, || engine.resume(run, plan, options)).map(Some)
+    }
+
+    fn drive(
+        &self,
+        plan: &Plan,
+        store: impl JournalStore + 'static,
+        options: RunOptions,
+    ) -> Result<Ended, String> {
+        let engine = Engine::new(store);
+        self.follow(&runtime()?, &[], || engine.run(plan, options))
+    }
+
+    /// Follows a run to its end and answers what it asks.
+    fn follow(
+        &self,
+        runtime: &Runtime,
+        before: &[Arc<Event>],
+        start: impl FnOnce() -> RunHandle,
+    ) -> Result<Ended, String> {
+        runtime.block_on(async {
+            let mut handle = start();
+            let control = handle.control();
+            let mut timeline = Timeline::new();
+            before.iter().for_each(|event| timeline.apply(event));
+            while let Some(event) = handle.next().await {
+                timeline.apply(&event);
+                if let EventKind::Asked { unit, question } = &event.event {
+                    let answer = match (&question.kind, self.case.answers.get(unit.as_str())) {
+                        (_, Some(value)) => Answer::Value(value.clone()),
+                        (QuestionKind::Value { accepts }, None) => {
+                            control.cancel("the harness");
+                            return Err(format!(
+                                "`{unit}` asks {:?} and wants {accepts}: \
+                                 give the case an `.answer({:?}, ..)`",
+                                question.text,
+                                unit.as_str()
+                            ));
+                        }
+                        _ => Answer::Yes,
+                    };
+                    control
+                        .answer(unit, answer, "the harness")
+                        .map_err(|error| error.to_string())?;
+                }
+            }
+            let outcome = handle.outcome().await.map_err(|error| error.to_string())?;
+            let finished = outcome.finished.as_ref();
+            Ok(Ended {
+                status: outcome.status,
+                kept: finished.is_some_and(|finished| !finished.kept.is_empty()),
+                without: finished.is_some_and(|finished| !finished.without.is_empty()),
+                report: timeline_markdown(&timeline),
+            })
+        })
+    }
+
+    fn ends_as_it_should(&self, ended: &Ended) -> Result<(), String> {
+        if ended.status == self.case.ends {
+            return Ok(());
+        }
+        Err(format!("it ended {:?}, not {:?}\n{}", ended.status, self.case.ends, ended.report))
+    }
+
+    /// Whether a run in which something went wrong ended well: everything done, or everything put
+    /// back.
+    fn ends_well(
+        &self,
+        ended: &Ended,
+        before: &Trees,
+        after: Option<&Trees>,
+        targets: &[FakeTarget],
+    ) -> Result<(), String> {
+        let now = Trees::of(targets);
+        let (wanted, name) = match ended.status {
+            Status::Stuck | Status::Suspended => {
+                return Err(format!("it ended {:?}\n{}", ended.status, ended.report));
+            }
+            // Some hosts are done, the others put back.
+            Status::Succeeded if ended.without => {
+                let ignored = |path: &Path| self.case.leaves(path);
+                let undone = before.hosts_that_differ(&now, ignored);
+                let done = after.map(|after| after.hosts_that_differ(&now, ignored));
+                let neither: Vec<String> = undone
+                    .into_iter()
+                    .filter(|h| done.as_ref().is_some_and(|d| d.contains(h)))
+                    .collect();
+                return match neither.as_slice() {
+                    [] => Ok(()),
+                    hosts => Err(format!(
+                        "it went on without hosts, and left these neither done nor as they were: \
+                         {}\n{}",
+                        hosts.join(", "),
+                        ended.report
+                    )),
+                };
+            }
+            Status::Succeeded => (after, "as after a run"),
+            Status::RolledBack | Status::Failed if ended.kept => return Ok(()),
+            Status::RolledBack | Status::Failed => (Some(before), "as it was"),
+        };
+        let differences =
+            wanted.map(|wanted| wanted.differences(&now, |path| self.case.leaves(path)));
+        match differences {
+            Some(lines) if !lines.is_empty() => Err(format!(
+                "it ended {:?}, but not all is {name}: {}\n{}",
+                ended.status,
+                lines.join("; "),
+                ended.report
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One thread, so that runs are the same each time, and time that passes at once.
+fn runtime() -> Result<Runtime, String> {
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .map_err(|error| format!("starting a runtime: {error}"))
+}
