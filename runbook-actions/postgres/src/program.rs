@@ -1,6 +1,6 @@
 //! Runs the server's own programs on its host: `pg_dump`, `pg_restore`, `psql`.
 
-use runbook_core::{Command, Context, Observer, Output, Result, Secret, Stdin};
+use runbook_core::{Command, Context, Failure, Observer, Output, Result, Secret, Stdin};
 
 use crate::client::Postgres;
 use crate::error::Error;
@@ -95,14 +95,14 @@ impl<'a> Program<'a> {
 
     /// Runs it; its author promises that it changes nothing.
     pub(crate) async fn read(self, cx: &Observer) -> Result<Output> {
-        let output = cx.on(self.db.host()).status(&self.command().read_only()).await?;
-        self.judge(output)
+        let output = cx.on(self.db.host()).status(&self.command().read_only()).await;
+        self.judge(output.map_err(|failure| self.plain(&failure))?)
     }
 
     /// Runs it.
     pub(crate) async fn run(self, cx: &Context) -> Result<Output> {
-        let output = cx.on(self.db.host()).run_unchecked(&self.command()).await?;
-        self.judge(output)
+        let output = cx.on(self.db.host()).run_unchecked(&self.command()).await;
+        self.judge(output.map_err(|failure| self.plain(&failure))?)
     }
 
     fn command(&self) -> Command {
@@ -134,6 +134,19 @@ impl<'a> Program<'a> {
             command = command.env("PGOPTIONS", &self.settings);
         }
         command
+    }
+
+    /// A failure of running it at all, told of the program and not of the script around it.
+    fn plain(&self, failure: &Failure) -> Failure {
+        let host = self.db.host();
+        let text = failure.to_string();
+        let said = text.split_once(&format!("` on {host}: ")).map_or(&*text, |(_, said)| said);
+        let plain =
+            Failure::new(failure.kind(), said).while_doing(format!("`{}` on {host}", self.shown));
+        match failure.to_problem().next {
+            Some(next) => plain.next(next),
+            None => plain,
+        }
     }
 
     fn judge(&self, output: Output) -> Result<Output> {
