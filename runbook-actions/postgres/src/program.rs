@@ -7,22 +7,26 @@ use crate::error::Error;
 
 /// Runs a program with a file that holds the password. The file is made in a folder that only its
 /// owner can enter, from what comes on standard input, and removed when the program ends; a
-/// program that is ended by a signal ends the same way. The program and its arguments are those
+/// program that is ended by a signal ends the same way: the shell waits beside it, so that it hears
+/// the signal at once. The program and its arguments are those
 /// of the script: nothing is put into its text.
 const WITH_PASSWORD: &str = r#"
 umask 077
 PATH=${RUNBOOK_PROGRAMS:+$RUNBOOK_PROGRAMS:}$PATH
 folder=$(mktemp -d "${TMPDIR:-/tmp}/runbook-postgres.XXXXXXXX") || exit 125
 trap 'rm -rf "$folder"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+child=
+trap 'kill $child 2>/dev/null; exit 129' HUP
+trap 'kill $child 2>/dev/null; exit 130' INT
+trap 'kill $child 2>/dev/null; exit 143' TERM
 cat >"$folder/password" || exit 125
 if [ -s "$folder/password" ]; then
     PGPASSFILE=$folder/password
     export PGPASSFILE
 fi
-"$@" </dev/null
+"$@" </dev/null &
+child=$!
+wait "$child"
 "#;
 
 /// A program of the server's, or a script of ours around several, to be run on its host.
