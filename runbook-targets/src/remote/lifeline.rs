@@ -105,7 +105,7 @@ impl Lifeline {
                 limits.beat.as_secs_f32(),
                 limits.beats,
                 tenths(limits.grace),
-                quote(&limits.proc),
+                quote(limits.proc),
             );
             script.push_str(&SCRIPT);
             let framed = shell::framed(script.as_bytes());

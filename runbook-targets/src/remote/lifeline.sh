@@ -185,7 +185,9 @@ watch() {
             _nap=$!
             while kill -0 "$_nap"; do wait "$_nap"; done
         done
-        kill -USR2 $$
+        # Its id may be another's by now.
+        birth $$
+        [ "$_birth" != "$_me" ] || kill -USR2 $$
     ) >/dev/null &
     _watch=$!
 }
@@ -218,6 +220,8 @@ trap : HUP INT QUIT TERM
 trap '' PIPE
 trap '_late=1' USR2
 _alone= _files= _pids= _late=
+birth $$
+_me=$_birth
 watch
 echo +
 # The signal ends the reading.
