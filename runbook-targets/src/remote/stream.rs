@@ -290,6 +290,7 @@ impl Scanner {
     }
 
     /// The same for a channel that greets nobody.
+    #[cfg(test)]
     pub(super) fn greeted(mut self) -> Self {
         self.greeted = true;
         self
