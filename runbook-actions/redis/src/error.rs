@@ -154,6 +154,16 @@ pub enum Error {
         /// What was wrong with it.
         why: String,
     },
+    /// There is no queue of that name.
+    #[error("{place}: there is no queue `{queue}`: the key {key} is missing")]
+    NoQueue {
+        /// The database and host.
+        place: String,
+        /// The queue.
+        queue: String,
+        /// What every queue that was ever used has.
+        key: String,
+    },
     /// It was not begun, because it would do harm or could not be undone.
     #[error("{place}: {why}")]
     Unsafe {
@@ -238,6 +248,10 @@ impl Error {
             }
             Self::Refused { why, .. } if why.contains("unknown command") => {
                 "the server is older than the command, or has it renamed (`rename-command`)"
+            }
+            Self::NoQueue { .. } => {
+                "check the name of the queue, its prefix and the number of the database; a queue \
+                 is there from its first job on"
             }
             Self::Refused { .. } | Self::Answer { .. } => return None,
             Self::Unsafe { next, .. } => return Some(next.clone()),

@@ -15,6 +15,7 @@ mod info;
 mod key;
 mod keys;
 mod memory;
+mod queue;
 mod reply;
 mod saved;
 mod session;
@@ -27,6 +28,9 @@ pub use crate::info::{Clients, Info, Memory, Persistence, Stats};
 pub use crate::key::Key;
 pub use crate::keys::Keys;
 pub use crate::memory::{MaxMemoryBefore, Purged};
+pub use crate::queue::{
+    Counts, FailedJobs, Flow, Job, PausedBefore, Queue, RemovedJob, Retried, Worker, Workers,
+};
 pub use crate::reply::Reply;
 pub use crate::saved::SavedKeys;
 pub use crate::session::{Reader, Session};
