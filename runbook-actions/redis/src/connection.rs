@@ -21,7 +21,7 @@ use crate::error::{At, Error};
 pub(crate) type Pool = managed::Pool<Manager>;
 
 /// How many units may talk at the same time.
-const AT_MOST: usize = 8;
+const AT_MOST: usize = 32;
 
 /// The name under which we show in `CLIENT LIST`.
 const NAME: &str = "runbook";
@@ -125,6 +125,8 @@ impl Connection {
     }
 }
 
+/// Through the target itself: the pool knows no unit. Whoever waits for the stream stops when its
+/// unit is to stop.
 async fn dial(host: &Host, config: &Config) -> Result<BoxStream> {
     let address = config.address();
     host.target().connect(&address).await.map_err(|failure| {
