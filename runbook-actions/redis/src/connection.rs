@@ -115,7 +115,11 @@ impl Connection {
         };
         said.await.map_err(|error| match error {
             Error::TimedOut { .. } => unreachable(silent),
-            Error::Lost { .. } => unreachable("it hung up at once".into()),
+            Error::Lost { .. } => unreachable(
+                "it hung up at once: it may have no connection left (`maxclients`), or speak \
+                 only TLS there"
+                    .into(),
+            ),
             Error::Answer { .. } => unreachable("what answers there is no Redis server".into()),
             error => error.into_failure(),
         })?;

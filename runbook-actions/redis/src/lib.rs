@@ -55,7 +55,7 @@
 //! of your own; nothing has to be installed on the host. Connections are kept for the next unit,
 //! and end with the last clone of their [`Redis`].
 //!
-//! It is written for Redis 6 and later and tested with 7.0, and for BullMQ 3 and later, tested with
+//! It is written for Redis 6 and later and tested with 7.0, and for BullMQ 4 and later, tested with
 //! the last versions of 5 and 6.
 //!
 //! # What can be relied on
