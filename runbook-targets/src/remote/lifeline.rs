@@ -20,7 +20,7 @@ use super::words::compact;
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
 
 /// How long the login shell and its files may take.
-const GREETING: Duration = Duration::from_secs(30);
+pub(super) const GREETING: Duration = Duration::from_secs(30);
 
 /// And the end of a channel, once it says nothing more.
 const WORD: Duration = Duration::from_secs(1);

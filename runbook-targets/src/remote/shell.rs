@@ -15,9 +15,10 @@ use runbook_core::{BoxRead, BoxWrite, Exit, Failure, Result, Spawn};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{Lifeline, Whom};
+use super::lifeline::{GREETING, Lifeline, Whom};
 use super::stream::Scanner;
 use super::target::{Inner, Limits};
 use super::words::compact;
@@ -156,7 +157,9 @@ impl Spare {
         if slot.is_none() {
             let inner = Arc::clone(inner);
             *slot = Some(tokio::spawn(async move {
-                Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?.greeted().await
+                let shell = Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?;
+                // One that hangs must not keep those waiting who could open another.
+                timeout(GREETING, shell.greeted()).await?
             }));
         }
     }
