@@ -46,15 +46,17 @@ use crate::remote::{Limits, Remote};
 /// A few persistent shells on one connection take one command after another, which is several times
 /// faster than a channel for each. Arguments, environment and input are bytes that no shell
 /// interprets. How a command ended is what `sh` makes of it: an exit code of 128 and the number of
-/// a signal is taken for that signal. [`isolated`](Self::isolated) gives each command a channel of
-/// its own, and tells exactly.
+/// a signal is taken for that signal. [`isolated`](Self::isolated) gives each command a shell of
+/// its own.
 ///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
 /// unknown. The next unit connects again; nothing is ever repeated within a unit. On the host,
 /// what ran is ended within seconds, also when this program was killed or the link went dead; files
-/// that were being written are removed. A process escapes that only if it cleared its environment
-/// and left its parents.
+/// that were being written are removed. A process that leaves its session (`setsid`), its parents
+/// (as a daemon does) or its environment (`env -i`) is still found; it escapes only if it cleared
+/// its environment and left its parents (`env -i setsid daemon &` in a shell that ends). What
+/// earlier commands left running is left alone.
 ///
 /// # Trust
 /// The host's key must be listed in `known_hosts`; see [`HostKeys`] for other policies. Unknown,
@@ -192,7 +194,7 @@ impl Ssh {
     }
 
     /// Gives each command a channel and a login shell of its own: slower, and nothing is shared
-    /// between commands but the connection.
+    /// between commands but the connection. The next one is opened while a command runs.
     #[must_use]
     pub fn isolated(self) -> Self {
         self.with(|options| options.isolated = true)
