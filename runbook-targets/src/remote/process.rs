@@ -144,8 +144,6 @@ impl<C: Channels> Pooled<C> {
         let (Some(out), Some(err)) = (&self.out, &self.err) else { return };
         if lingers == "1" {
             // What the command left behind is heard on, as long as somebody listens.
-            out.linger();
-            err.linger();
             return;
         }
         let sources = out.take_source().zip(err.take_source());

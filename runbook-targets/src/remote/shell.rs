@@ -24,9 +24,10 @@ use super::words::compact;
 static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
 
 /// Reads the number of lines of a script, then these, and becomes it. Not one byte more is read,
-/// so what follows is the script's own standard input.
-pub(super) const BOOT: &str = "'_l=${IFS#??};_s=;IFS= read -r _n;while [ $_n -gt 0 ];do IFS= read \
-     -r _r;_s=$_s$_r$_l;_n=$((_n-1));done;eval \"$_s\"'";
+/// so what follows is the script's own standard input. (In another locale bash would
+/// take a line end for the rest of a character.)
+pub(super) const BOOT: &str = "'_l=${IFS#??};_s=;IFS= read -r _n;while [ $_n -gt 0 ];do LC_ALL=C \
+     IFS= read -r _r;_s=$_s$_r$_l;_n=$((_n-1));done;eval \"$_s\"'";
 
 /// A script for [`BOOT`].
 pub(super) fn framed(script: &[u8]) -> Vec<u8> {

@@ -120,18 +120,6 @@ impl Side {
         self.half().scan.tail.clone()
     }
 
-    /// What comes from now on is output as well, up to the end of the channel.
-    pub(super) fn linger(&self) {
-        let mut half = self.half();
-        half.lingers = true;
-        let rest = half.scan.rest();
-        if !half.unread {
-            half.ready.extend_from_slice(&rest);
-        }
-        drop(half);
-        self.wakers.nudge(Who::Reader);
-    }
-
     /// The stream, for the next command, if nothing came after the end of this one.
     pub(super) fn take_source(&self) -> Option<(BoxRead, Scanner)> {
         let mut half = self.half();
@@ -174,7 +162,13 @@ impl Half {
             Ok(()) if self.lingers => self.ready.extend_from_slice(buffer.filled()),
             Ok(()) => {
                 if let Some(said) = self.scan.push(buffer.filled(), &mut self.ready) {
+                    // Its last word: whether a process that it left behind is heard on.
+                    self.lingers = matches!(said.rsplit([' ', '=']).next(), Some("1"));
                     self.ended = Some(Ended::Said(said));
+                    if self.lingers {
+                        let rest = self.scan.rest();
+                        self.ready.extend_from_slice(&rest);
+                    }
                 }
             }
         }
@@ -296,6 +290,7 @@ impl Scanner {
     }
 
     /// The same for a channel that greets nobody.
+    #[cfg(test)]
     pub(super) fn greeted(mut self) -> Self {
         self.greeted = true;
         self

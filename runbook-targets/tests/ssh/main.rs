@@ -9,6 +9,9 @@ extern crate runbook_core as runbook;
 mod arguments;
 #[path = "../it/commands.rs"]
 mod commands;
+#[cfg(feature = "container")]
+#[path = "../it/container.rs"]
+mod container;
 #[path = "../it/ending.rs"]
 mod ending;
 #[path = "../it/files.rs"]

@@ -60,14 +60,15 @@ impl<C: Channels> Alone<C> {
         let whom = Whom::new(command, String::new());
         let running =
             Running { lifeline: Arc::clone(&lifeline), command: Some(whom.command.clone()) };
-        lifeline.tell(format!("r {}", runbook_core::quote(command)));
         // From its first moment it is known by its environment.
         let line = format!(
             "RUNBOOK_COMMAND={} exec {} -c {BOOT} runbook",
             runbook_core::quote(command),
             inner.limits.sh
         );
-        let Channel { stdin, stdout, stderr, exit } = inner.channels.open(&line, purpose).await?;
+        let opened = inner.channels.open(&line, purpose);
+        let ((), channel) = tokio::try_join!(lifeline.will_run(command), opened)?;
+        let Channel { stdin, stdout, stderr, exit } = channel;
         let word = word();
         let side = |source| Side::new(source, Scanner::new(word.as_bytes()));
         let (out, err) = (side(stdout), side(stderr));
