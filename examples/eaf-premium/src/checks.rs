@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use runbook::{Check, Input, Observer, Result, Verdict, check};
+use runbook_host::{Listener, Machine};
 use runbook_http::{Answer, Http, Request};
 use runbook_pm2::{App, Pm2, Restarted};
 
@@ -29,6 +30,37 @@ pub(crate) async fn stays_up(
     }
     let why = format!("{}; its log: {}", verdict.why(), log.why());
     Ok(Verdict::fail(verdict.into_evidence(), why))
+}
+
+/// Nobody but the app listens on its port
+///
+/// A process that a crashed deploy left behind keeps the app from starting.
+#[check(title = "Nobody but {app} listens on port {port}", preview = "/proc/net/tcp, pm2 jlist")]
+pub(crate) async fn port_is_ours(
+    cx: &Observer,
+    machine: &Machine,
+    pm2: &Pm2,
+    app: &str,
+    port: &u16,
+) -> Result<Verdict<Option<Listener>>> {
+    let listening = machine.listening().check(cx).await?.into_evidence();
+    let Some(found) = listening.into_iter().find(|listener| listener.port == *port) else {
+        return Ok(Verdict::pass(None, "nobody does"));
+    };
+    let apps = pm2.is_online(app).check(cx).await?.into_evidence();
+    let ours = |pid: u32| apps.iter().any(|app| app.pid == Some(pid));
+    let strangers: Vec<_> = found
+        .owners
+        .iter()
+        .filter(|owner| !ours(owner.pid) && !ours(owner.parent))
+        .map(|owner| format!("{} (pid {}: {})", owner.program, owner.pid, owner.command))
+        .collect();
+    let why = match (strangers.as_slice(), found.owners.is_empty()) {
+        (_, true) => "somebody does whose processes can't be seen".to_owned(),
+        ([], _) => format!("{app} does"),
+        (some, _) => some.join(", "),
+    };
+    Ok(Verdict::pass_if(strangers.is_empty(), Some(found), why))
 }
 
 /// A user can log in, see the dashboard, and log out again

@@ -16,11 +16,17 @@ pub struct Env {
     pub(crate) host: Place,
     pub(crate) app: App,
     pub(crate) database: runbook_postgres::Config,
+    /// The same database as a superuser, for whom PostgreSQL keeps a few connections.
+    pub(crate) database_admin: runbook_postgres::Config,
+    pub(crate) redis: runbook_redis::Config,
+    pub(crate) queue: Queue,
     pub(crate) site: HttpConfig,
     pub(crate) account: Account,
     pub(crate) backups: Backups,
     #[serde(default)]
     pub(crate) nginx: NginxConfig,
+    #[serde(default)]
+    pub(crate) services: Services,
     #[serde(default)]
     pub(crate) thresholds: Thresholds,
     pub(crate) contacts: Contacts,
@@ -112,6 +118,36 @@ impl Backups {
     }
 }
 
+/// The queue of corrections.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    /// So much memory Redis may use.
+    pub(crate) memory_mib: u64,
+}
+
+/// How the servers of the host are started, and what they are called there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Services {
+    /// Followed by the name and `start`.
+    pub(crate) command: Vec<String>,
+    pub(crate) postgresql: String,
+    pub(crate) redis: String,
+}
+
+impl Default for Services {
+    /// As Debian and Ubuntu have it.
+    fn default() -> Self {
+        Self {
+            command: ["sudo", "-n", "service"].map(Into::into).into(),
+            postgresql: "postgresql".into(),
+            redis: "redis-server".into(),
+        }
+    }
+}
+
 /// What counts as healthy.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -122,11 +158,27 @@ pub(crate) struct Thresholds {
     pub(crate) start_seconds: u64,
     /// The certificate is renewed before it has fewer days than this.
     pub(crate) certificate_days: u32,
+    /// A correction waits no longer than this.
+    pub(crate) queue_seconds: u64,
+    /// A session that does nothing in a transaction, or one statement, lasts no longer than this.
+    pub(crate) session_seconds: u64,
+    /// So many of the database's connections may be used.
+    pub(crate) connections_percent: u32,
+    /// So much of the disk is free, in MiB.
+    pub(crate) disk_mib: u64,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { steady_seconds: 5, start_seconds: 60, certificate_days: 14 }
+        Self {
+            steady_seconds: 5,
+            start_seconds: 60,
+            certificate_days: 14,
+            queue_seconds: 120,
+            session_seconds: 300,
+            connections_percent: 80,
+            disk_mib: 1024,
+        }
     }
 }
 

@@ -9,7 +9,9 @@
 mod books;
 mod checks;
 mod env;
+mod files;
 mod platform;
+mod service;
 
 use runbook::Catalog;
 
@@ -34,4 +36,12 @@ pub fn catalog() -> Catalog<Env> {
         .book::<books::return_to>()
         .book::<books::backup>()
         .book::<books::restore>()
+        .book::<books::restore_files>()
+        .book::<books::quick_plan>()
+        .book::<books::many_401>()
+        .book::<books::csrf_403>()
+        .book::<books::queue_blocked>()
+        .book::<books::redis_down>()
+        .book::<books::database_slow>()
+        .book::<books::release_checklist>()
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use runbook::{Host, Lock, Result, Wait};
 use runbook_git::Git;
+use runbook_host::{Bytes, EnvFile, Machine, Required};
 use runbook_http::{Expect, Http, Login, TokenFrom, Validity};
 use runbook_nginx::Nginx;
 use runbook_node::{Npm, Prisma};
 use runbook_pm2::Pm2;
 use runbook_postgres::Postgres;
+use runbook_redis::{Queue, Redis};
 
 use crate::env::Env;
+use crate::service::Service;
 
 /// Everything that the runbooks work on.
 #[derive(Clone, Debug)]
@@ -24,6 +27,15 @@ pub(crate) struct Platform {
     pub(crate) prisma: Prisma,
     pub(crate) pm2: Pm2,
     pub(crate) db: Postgres,
+    /// The same as a superuser.
+    pub(crate) admin: Postgres,
+    pub(crate) postgresql: Service,
+    pub(crate) redis: Redis,
+    pub(crate) redis_server: Service,
+    pub(crate) queue: Queue,
+    pub(crate) machine: Machine,
+    /// The site's variables.
+    pub(crate) variables: EnvFile,
     pub(crate) nginx: Nginx,
     /// The site as its visitors reach it.
     pub(crate) site: Http,
@@ -42,7 +54,17 @@ impl Platform {
         let host = env.host();
         let dir = &env.app.dir;
         let loopback = |port: u16| Http::new(&host, &format!("http://127.0.0.1:{port}"));
+        let redis = Redis::new(&host, env.redis.clone());
+        let machine = Machine::new(&host);
+        let service = |name: &str| Service::new(&host, &env.services.command, name);
         Ok(Self {
+            admin: Postgres::new(&host, env.database_admin.clone()),
+            postgresql: service(&env.services.postgresql),
+            redis_server: service(&env.services.redis),
+            queue: Queue::new(&redis, &env.queue.name),
+            variables: machine.env_file(dir.join(".env")),
+            redis,
+            machine,
             git: Git::new(&host, dir),
             npm: Npm::new(&host, dir),
             prisma: Prisma::new(&Npm::new(&host, dir.join(&env.app.prisma))),
@@ -77,11 +99,56 @@ impl Platform {
         Lock::on(format!("backups of {self}")).lease(Duration::from_secs(30))
     }
 
+    /// What the site needs in its `.env`, and what breaks without it.
+    pub(crate) fn required() -> Vec<Required> {
+        [
+            ("DATABASE_URL", "the site does not start"),
+            ("DIRECT_URL", "migrations fail"),
+            ("REDIS_URL", "no correction is queued, and nothing limits the rate of requests"),
+            ("SESSION_SECRET", "nobody stays logged in"),
+            ("COOKIE_SECURE", "browsers drop the session: 401 everywhere"),
+            ("CRON_SECRET", "scheduled tasks are refused"),
+            ("LLM_PROVIDER", "no copy is corrected"),
+            ("MISTRAL_API_KEY", "no copy is corrected"),
+            ("STORAGE_PROVIDER", "copies can't be handed in"),
+            ("MAX_UPLOAD_SIZE_MB", "the default limit of uploads holds"),
+        ]
+        .map(|(name, breaks)| Required::new(name, breaks))
+        .into()
+    }
+
+    pub(crate) fn disk_wanted(&self) -> Bytes {
+        Bytes::mib(self.env.thresholds.disk_mib)
+    }
+
+    pub(crate) fn redis_memory(&self) -> u64 {
+        self.env.queue.memory_mib << 20
+    }
+
+    pub(crate) fn queue_limit(&self) -> Duration {
+        Duration::from_secs(self.env.thresholds.queue_seconds)
+    }
+
+    pub(crate) fn session_limit(&self) -> Duration {
+        Duration::from_secs(self.env.thresholds.session_seconds)
+    }
+
+    /// Whom to call, in order.
+    pub(crate) fn escalation(&self) -> String {
+        let contacts = &self.env.contacts;
+        format!("call {}; after 15 minutes {}", contacts.on_call, contacts.escalation)
+    }
+
+    pub(crate) fn archives(&self) -> PathBuf {
+        self.env.backups.dir.join("files")
+    }
+
     pub(crate) fn dumps(&self) -> PathBuf {
         self.env.backups.dir.join("database")
     }
 
-    pub(crate) fn dumps_before_restores(&self) -> PathBuf {
+    /// Where goes what a restore replaces.
+    pub(crate) fn aside(&self) -> PathBuf {
         self.env.backups.dir.join("before-restore")
     }
 

@@ -32,6 +32,8 @@ impl Stage {
         stage.write_ssh_config("ssh_config", sshd.port(), &known);
         stage.write("password", stage.world.student().1);
         stage.write("database-password", stage.world.password());
+        stage.write("admin-password", stage.world.postgres().password());
+        stage.write("redis-url", &stage.world.redis().url(0));
         stage.write("eaf-premium.toml", &stage.config());
         stage
     }
@@ -87,6 +89,23 @@ database = "{database}"
 user = "{role}"
 password = {{ file = "{desk}/database-password" }}
 
+[lab.database_admin]
+port = {database_port}
+database = "{database}"
+user = "{superuser}"
+password = {{ file = "{desk}/admin-password" }}
+
+[lab.redis]
+url = {{ file = "{desk}/redis-url" }}
+
+[lab.queue]
+name = "corrections"
+memory_mib = 64
+
+[lab.services]
+command = ["service"]
+redis = "redis"
+
 [lab.site]
 url = "https://{name}:{https_port}"
 connect = "127.0.0.1:{https_port}"
@@ -102,6 +121,9 @@ dir = "{home}/backups"
 [lab.thresholds]
 steady_seconds = 2
 start_seconds = 10
+queue_seconds = 1
+session_seconds = 1
+disk_mib = 10
 
 [lab.contacts]
 on_call = "Kim, +1 555 0100"
@@ -114,6 +136,7 @@ escalation = "the platform team, +1 555 0101"
             database_port = world.postgres().port(),
             database = world.database(),
             role = world.role(),
+            superuser = world.postgres().user(),
             name = nginx.name(),
             https_port = nginx.https_port(),
             main = nginx.config_file().display(),
