@@ -100,9 +100,11 @@
 //! | feature | default | what it brings |
 //! | --- | --- | --- |
 //! | `cli` | yes | the operator's command line |
-//! | `local` | yes | [`targets`]: this machine, and decorators for any target |
+//! | `local` | yes | `targets::Local`: this machine |
+//! | `decorators` | yes | `targets::Sudo` and others that wrap any target |
 //! | `ssh` | no | `targets::Ssh`: a host over SSH (libssh2 and OpenSSL) |
 //! | `container` | no | `targets::Container`: a running container of any host |
+//! | `git`, `host`, `http`, `mail`, `nginx`, `node`, `pm2`, `postgres`, `redis` | no | the action crates: `runbook::git` and so on |
 //! | `report` | with `cli` | `report`: pages, timelines, JUnit, graphs |
 //! | `harness` | no | `harness`: a catalog as a test program, for dev-dependencies |
 //! | `testing` | no | `testing`: fakes and fault injection, for dev-dependencies |
@@ -116,10 +118,38 @@ pub mod cli;
 pub mod harness;
 
 /// Where commands run.
-#[cfg(any(feature = "local", feature = "ssh", feature = "container"))]
+#[cfg(any(feature = "container", feature = "decorators", feature = "local", feature = "ssh"))]
 pub mod targets {
     pub use runbook_targets::*;
 }
+
+#[cfg(feature = "git")]
+#[doc(inline)]
+pub use runbook_git as git;
+#[cfg(feature = "host")]
+#[doc(inline)]
+pub use runbook_host as host;
+#[cfg(feature = "http")]
+#[doc(inline)]
+pub use runbook_http as http;
+#[cfg(feature = "mail")]
+#[doc(inline)]
+pub use runbook_mail as mail;
+#[cfg(feature = "nginx")]
+#[doc(inline)]
+pub use runbook_nginx as nginx;
+#[cfg(feature = "node")]
+#[doc(inline)]
+pub use runbook_node as node;
+#[cfg(feature = "pm2")]
+#[doc(inline)]
+pub use runbook_pm2 as pm2;
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use runbook_postgres as postgres;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use runbook_redis as redis;
 
 /// What most runbooks use.
 ///

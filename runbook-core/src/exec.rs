@@ -113,7 +113,8 @@ impl<'a> Invocation<'a> {
                     why = &mut stop => break Err(why),
                     read = streams.next(), if streams.open() => {
                         read.map_err(|error| {
-                            Failure::from(error)
+                            // Pipes of this machine do not fail: it is the connection to another.
+                            Failure::new(FailureKind::Disconnected, error)
                                 .while_doing("reading its output")
                                 .while_doing(self.name())
                         })?;

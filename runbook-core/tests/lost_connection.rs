@@ -111,3 +111,12 @@ async fn a_notification_that_fails_is_noted_and_changes_nothing() {
     assert_eq!(handle.outcome().await.unwrap().status, Status::Succeeded);
     assert_eq!(noted, ["#ops: the hook answered 410"]);
 }
+
+#[test]
+fn a_stream_that_breaks_with_a_problem_inside_keeps_its_kind() {
+    let lost = Failure::new(FailureKind::Disconnected, "the connection to web-1 was lost");
+    let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, lost.to_problem());
+    let failure = Failure::from(broken);
+    assert_eq!(failure.kind(), FailureKind::Disconnected);
+    assert_eq!(failure.to_string(), "the connection to web-1 was lost");
+}

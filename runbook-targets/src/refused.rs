@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
-use runbook_core::{Address, Command, Failure};
+use runbook_core::{Command, Failure};
 
 /// What was being done to which file.
 pub(crate) struct Doing<'a> {
@@ -77,14 +77,15 @@ impl Doing<'_> {
     }
 }
 
-pub(crate) fn connect(host: &str, address: &Address, error: &Error) -> Failure {
+#[cfg(feature = "local")]
+pub(crate) fn connect(host: &str, address: &runbook_core::Address, error: &Error) -> Failure {
     let failure =
         Failure::msg(text(error)).while_doing(format!("connecting to {address} from {host}"));
     match error.kind() {
         ErrorKind::ConnectionRefused => {
             failure.next("nothing listens there: see whether the service runs, and where")
         }
-        ErrorKind::NotFound if matches!(address, Address::Unix(_)) => {
+        ErrorKind::NotFound if matches!(address, runbook_core::Address::Unix(_)) => {
             failure.next("there is no such socket: see whether the service runs, and where")
         }
         ErrorKind::PermissionDenied => {

@@ -14,6 +14,7 @@ mod target;
 mod upload;
 mod words;
 
+#[allow(unused_imports)]
 pub(crate) use self::target::{Limits, Remote};
 
 #[cfg(all(test, feature = "local", target_os = "linux"))]

@@ -74,7 +74,9 @@
 //! `gzip`, `sha256sum` and `mktemp`; the data does not pass through the operator's machine.
 //!
 //! The password travels in the protocol, and to those programs in a file in a folder of mode 0700
-//! that is removed when they end. It is in no argument and no environment variable.
+//! that is removed when they end, also by SIGTERM or a hang-up. Only if all of them are killed by
+//! SIGKILL it stays, in the host's temporary folder. It is in no argument and no environment
+//! variable.
 //!
 //! It is written for PostgreSQL 13 and later, and tested with 15.
 //!

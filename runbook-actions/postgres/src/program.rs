@@ -1,28 +1,32 @@
 //! Runs the server's own programs on its host: `pg_dump`, `pg_restore`, `psql`.
 
-use runbook_core::{Command, Context, Observer, Output, Result, Secret, Stdin};
+use runbook_core::{Command, Context, Failure, Observer, Output, Result, Secret, Stdin};
 
 use crate::client::Postgres;
 use crate::error::Error;
 
 /// Runs a program with a file that holds the password. The file is made in a folder that only its
 /// owner can enter, from what comes on standard input, and removed when the program ends; a
-/// program that is ended by a signal ends the same way. The program and its arguments are those
+/// program that is ended by a signal ends the same way: the shell waits beside it, so that it hears
+/// the signal at once. The program and its arguments are those
 /// of the script: nothing is put into its text.
 const WITH_PASSWORD: &str = r#"
 umask 077
 PATH=${RUNBOOK_PROGRAMS:+$RUNBOOK_PROGRAMS:}$PATH
 folder=$(mktemp -d "${TMPDIR:-/tmp}/runbook-postgres.XXXXXXXX") || exit 125
 trap 'rm -rf "$folder"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+child=
+trap 'kill $child 2>/dev/null; exit 129' HUP
+trap 'kill $child 2>/dev/null; exit 130' INT
+trap 'kill $child 2>/dev/null; exit 143' TERM
 cat >"$folder/password" || exit 125
 if [ -s "$folder/password" ]; then
     PGPASSFILE=$folder/password
     export PGPASSFILE
 fi
-"$@" </dev/null
+"$@" </dev/null &
+child=$!
+wait "$child"
 "#;
 
 /// A program of the server's, or a script of ours around several, to be run on its host.
@@ -95,14 +99,14 @@ impl<'a> Program<'a> {
 
     /// Runs it; its author promises that it changes nothing.
     pub(crate) async fn read(self, cx: &Observer) -> Result<Output> {
-        let output = cx.on(self.db.host()).status(&self.command().read_only()).await?;
-        self.judge(output)
+        let output = cx.on(self.db.host()).status(&self.command().read_only()).await;
+        self.judge(output.map_err(|failure| self.plain(&failure))?)
     }
 
     /// Runs it.
     pub(crate) async fn run(self, cx: &Context) -> Result<Output> {
-        let output = cx.on(self.db.host()).run_unchecked(&self.command()).await?;
-        self.judge(output)
+        let output = cx.on(self.db.host()).run_unchecked(&self.command()).await;
+        self.judge(output.map_err(|failure| self.plain(&failure))?)
     }
 
     fn command(&self) -> Command {
@@ -134,6 +138,19 @@ impl<'a> Program<'a> {
             command = command.env("PGOPTIONS", &self.settings);
         }
         command
+    }
+
+    /// A failure of running it at all, told of the program and not of the script around it.
+    fn plain(&self, failure: &Failure) -> Failure {
+        let host = self.db.host();
+        let text = failure.to_string();
+        let said = text.split_once(&format!("` on {host}: ")).map_or(&*text, |(_, said)| said);
+        let plain =
+            Failure::new(failure.kind(), said).while_doing(format!("`{}` on {host}", self.shown));
+        match failure.to_problem().next {
+            Some(next) => plain.next(next),
+            None => plain,
+        }
     }
 
     fn judge(&self, output: Output) -> Result<Output> {

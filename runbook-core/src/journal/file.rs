@@ -28,7 +28,8 @@ const OUTPUT: &str = "output";
 /// ```text
 /// DIR/runs/RUN/journal.jsonl      what happened, one JSON object a line, each with the hash of
 ///                                 the line before it
-/// DIR/runs/RUN/output/UNIT.log    captured output, bounded
+/// DIR/runs/RUN/output/short.txt   captured output: of each unit the first lines
+/// DIR/runs/RUN/output/UNIT.log    what is longer, bounded
 /// DIR/runs/RUN/journal.torn       what a crash left of a last line, cut off by a resume
 /// DIR/runs/RUN/owner              who is at work on it, while somebody is
 /// DIR/locks/RESOURCE.json         who holds a lock

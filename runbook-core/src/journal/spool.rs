@@ -1,4 +1,5 @@
-//! Captured output, kept beside the journal: a bounded text file a unit.
+//! Captured output, kept beside the journal: one text file for what is short, and a bounded one a
+//! unit for what is not.
 //!
 //! Of what is too long the beginning and the end are kept: the beginning says what was done, the
 //! end says how it went wrong. Nothing here fails a run; what can't be written is given up.
@@ -13,6 +14,11 @@ use std::sync::{Mutex, PoisonError};
 use super::names::file_name;
 use crate::event::{StreamKind, UnitId};
 
+/// So many bytes of a unit go to the file that all share: to make a file costs far more than to
+/// write a few lines into one.
+const SHORT: usize = 8 << 10;
+/// The file that all share. No unit's own file is called so, since those end in `.log`.
+const SHARED: &str = "short.txt";
 /// So many bytes of the beginning are kept.
 pub(super) const HEAD: usize = 2 << 20;
 /// Of the end, between so many bytes and twice as many.
@@ -25,13 +31,13 @@ const BUFFER: usize = 32 << 10;
 /// The output files of one run.
 #[derive(Debug)]
 pub(super) struct Spool {
-    dir: PathBuf,
     dirty: AtomicBool,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    shared: Shared,
     units: HashMap<UnitId, Option<Writer>>,
     dirty: Vec<UnitId>,
 }
@@ -39,7 +45,9 @@ struct State {
 impl Spool {
     /// Keeps files in `dir`, which is made when there is something to keep.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, dirty: AtomicBool::new(false), state: Mutex::default() }
+        let shared = Shared { dir, file: None, earlier: false };
+        let state = State { shared, units: HashMap::new(), dirty: Vec::new() };
+        Self { dirty: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// Takes a line.
@@ -47,7 +55,7 @@ impl Spool {
         let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         if !state.units.contains_key(unit) {
-            let writer = Writer::open(&self.dir, unit);
+            let writer = Writer::open(&mut state.shared, unit);
             state.units.insert(unit.clone(), given_up(unit, writer));
         }
         let Some(slot) = state.units.get_mut(unit) else { return };
@@ -56,7 +64,7 @@ impl Spool {
             state.dirty.push(unit.clone());
             self.dirty.store(true, Ordering::Release);
         }
-        let pushed = writer.push(stream, line);
+        let pushed = writer.push(&mut state.shared, stream, line);
         if given_up(unit, pushed).is_none() {
             *slot = None;
         }
@@ -73,7 +81,7 @@ impl Spool {
             if let Some(slot) = state.units.get_mut(&unit)
                 && let Some(writer) = slot
             {
-                let flushed = writer.flush();
+                let flushed = writer.flush(&mut state.shared);
                 if given_up(&unit, flushed).is_none() {
                     *slot = None;
                 }
@@ -113,17 +121,72 @@ pub(super) fn left_out(lines: u64) -> String {
     format!("[{lines} lines are left out here]\n")
 }
 
-/// The files of one unit: `UNIT.log` to begin with; when that is full, `UNIT.log.2`, which becomes
-/// `UNIT.log.1` when it is full in its turn. Those two begin with the number of lines before them.
+/// The file that all units share: each line begins with the unit and a tab.
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    file: Option<File>,
+    /// An earlier process wrote it.
+    earlier: bool,
+}
+
+impl Shared {
+    fn open(&mut self) -> io::Result<&mut File> {
+        if self.file.is_none() {
+            fs::create_dir_all(&self.dir)?;
+            let path = self.dir.join(SHARED);
+            let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+            self.earlier = file.metadata()?.len() > 0;
+            if self.earlier {
+                // That process may have been killed in the middle of a line.
+                file.write_all(b"\n")?;
+            }
+            self.file = Some(file);
+        }
+        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whole lines.
+    fn write(&mut self, unit: &UnitId, lines: &[u8]) -> io::Result<()> {
+        let mut text = Vec::with_capacity(2 * lines.len());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            text.extend_from_slice(unit.as_str().as_bytes());
+            text.push(b'\t');
+            text.extend_from_slice(line);
+        }
+        self.open()?.write_all(&text)
+    }
+
+    /// What the file in `dir` holds of a unit.
+    fn read(dir: &Path, unit: &UnitId) -> Result<String, (PathBuf, io::Error)> {
+        let path = dir.join(SHARED);
+        let text = read(&path).map_err(|error| (path, error))?.unwrap_or_default();
+        let of =
+            |line: &str| line.strip_prefix(unit.as_str())?.strip_prefix('\t').map(str::to_owned);
+        Ok(text.split_inclusive('\n').filter_map(of).collect())
+    }
+}
+
+/// Where the output of one unit goes: at first to the file that all share, then to `UNIT.log`, and
+/// when that is full to `UNIT.log.2`, which becomes `UNIT.log.1` when it is full in its turn. Those
+/// two begin with the number of lines before them.
 #[derive(Debug)]
 struct Writer {
+    unit: UnitId,
     files: Files,
-    in_tail: bool,
-    /// Bytes in the file that is written, with the buffer.
+    place: Place,
+    /// Bytes in that place, with the buffer.
     bytes: usize,
     /// Lines so far.
     lines: u64,
     buffer: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Shared,
+    Head,
+    Tail,
 }
 
 #[derive(Debug)]
@@ -146,45 +209,69 @@ impl Files {
 
 impl Writer {
     /// Goes on where an earlier process stopped.
-    fn open(dir: &Path, unit: &UnitId) -> io::Result<Self> {
-        let files = Files::of(dir, unit);
-        fs::create_dir_all(dir)?;
-        let tail = read(&files.newer)?;
-        let in_tail = tail.is_some();
-        let text = match tail {
-            Some(text) => text,
-            None => read(&files.head)?.unwrap_or_default(),
+    fn open(shared: &mut Shared, unit: &UnitId) -> io::Result<Self> {
+        let files = Files::of(&shared.dir, unit);
+        shared.open()?;
+        let (unit, buffer) = (unit.clone(), Vec::new());
+        if !shared.earlier {
+            return Ok(Self { unit, files, place: Place::Shared, bytes: 0, lines: 0, buffer });
+        }
+        let short = Shared::read(&shared.dir, &unit).map_err(|(_, error)| error)?;
+        let before = short.lines().count() as u64;
+        let (place, text) = match (read(&files.newer)?, read(&files.head)?) {
+            (Some(tail), _) => (Place::Tail, tail),
+            (None, Some(head)) => (Place::Head, head),
+            (None, None) => (Place::Shared, String::new()),
         };
-        let (before, lines) = if in_tail { numbered(&text) } else { (0, &*text) };
+        let (before, lines) = if place == Place::Tail { numbered(&text) } else { (before, &*text) };
         let lines = before + lines.lines().count() as u64;
-        Ok(Self { files, in_tail, bytes: text.len(), lines, buffer: Vec::new() })
+        let bytes = if place == Place::Shared { short.len() } else { text.len() };
+        Ok(Self { unit, files, place, bytes, lines, buffer })
     }
 
-    fn push(&mut self, stream: StreamKind, line: &str) -> io::Result<()> {
+    fn push(&mut self, shared: &mut Shared, stream: StreamKind, line: &str) -> io::Result<()> {
         let line = kept_line(stream, line);
-        let limit = if self.in_tail { TAIL } else { HEAD };
+        let limit = match self.place {
+            Place::Shared => SHORT,
+            Place::Head => HEAD,
+            Place::Tail => TAIL,
+        };
         if self.bytes + line.len() > limit {
-            self.flush()?;
-            if self.in_tail {
-                fs::rename(&self.files.newer, &self.files.older)?;
+            self.flush(shared)?;
+            match self.place {
+                Place::Shared => {
+                    self.place = Place::Head;
+                    self.bytes = 0;
+                }
+                Place::Head | Place::Tail => {
+                    if self.place == Place::Tail {
+                        fs::rename(&self.files.newer, &self.files.older)?;
+                    }
+                    self.place = Place::Tail;
+                    self.buffer = format!("{}\n", self.lines).into_bytes();
+                    self.bytes = self.buffer.len();
+                }
             }
-            self.in_tail = true;
-            self.buffer = format!("{}\n", self.lines).into_bytes();
-            self.bytes = self.buffer.len();
         }
         self.buffer.extend_from_slice(line.as_bytes());
         self.bytes += line.len();
         self.lines += 1;
-        if self.buffer.len() > BUFFER { self.flush() } else { Ok(()) }
+        if self.buffer.len() > BUFFER { self.flush(shared) } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, shared: &mut Shared) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         // Opened anew each time: a run may have more units than a process may have open files.
-        let path = if self.in_tail { &self.files.newer } else { &self.files.head };
-        OpenOptions::new().create(true).append(true).open(path)?.write_all(&self.buffer)?;
+        let append = |path, bytes: &[u8]| {
+            OpenOptions::new().create(true).append(true).open(path)?.write_all(bytes)
+        };
+        match self.place {
+            Place::Shared => shared.write(&self.unit, &self.buffer)?,
+            Place::Head => append(&self.files.head, &self.buffer)?,
+            Place::Tail => append(&self.files.newer, &self.buffer)?,
+        }
         self.buffer.clear();
         Ok(())
     }
@@ -194,7 +281,8 @@ impl Writer {
 pub(super) fn kept_output(dir: &Path, unit: &UnitId) -> Result<String, (PathBuf, io::Error)> {
     let files = Files::of(dir, unit);
     let read = |path: &Path| read(path).map_err(|error| (path.to_owned(), error));
-    let mut text = read(&files.head)?.unwrap_or_default();
+    let mut text = Shared::read(dir, unit)?;
+    text.push_str(&read(&files.head)?.unwrap_or_default());
     let (older, newer) = (read(&files.older)?, read(&files.newer)?);
     let mut lines = text.lines().count() as u64;
     for part in [older, newer].into_iter().flatten() {
@@ -243,7 +331,31 @@ mod tests {
         spool.flush();
         let text = kept_output(&dir.path().join("output"), &unit()).unwrap();
         assert_eq!(text, "out | compiling\nerr | warning: unused\nnote| took 3 s\n");
-        assert!(dir.path().join("output/web+build.log").exists());
+        let shared = fs::read_to_string(dir.path().join("output/short.txt")).unwrap();
+        assert_eq!(shared.lines().next(), Some("web/build\tout | compiling"));
+    }
+
+    #[test]
+    fn units_are_told_apart_and_an_earlier_process_is_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = UnitId::new("web/build-2");
+        let spool = Spool::new(dir.path().to_owned());
+        spool.push(&unit(), StreamKind::Stdout, "one");
+        spool.push(&other, StreamKind::Stdout, "another");
+        drop(spool);
+        let shared = dir.path().join(SHARED);
+        let torn = fs::read_to_string(&shared).unwrap() + "web/bui";
+        fs::write(&shared, torn).unwrap();
+        let spool = Spool::new(dir.path().to_owned());
+        let long = "x".repeat(SHORT);
+        for line in ["two", &long, "three"] {
+            spool.push(&unit(), StreamKind::Stdout, line);
+        }
+        drop(spool);
+        let text = kept_output(dir.path(), &unit()).unwrap();
+        assert_eq!(text, format!("out | one\nout | two\nout | {long}\nout | three\n"));
+        assert_eq!(kept_output(dir.path(), &other).unwrap(), "out | another\n");
+        assert!(dir.path().join("web+build.log").exists(), "what is long has a file of its own");
     }
 
     #[test]
@@ -260,7 +372,7 @@ mod tests {
         }
         drop(spool);
         let text = kept_output(dir.path(), &unit()).unwrap();
-        assert!(text.len() <= HEAD + 2 * TAIL + 100, "{}", text.len());
+        assert!(text.len() <= SHORT + HEAD + 2 * TAIL + 100, "{}", text.len());
         assert!(text.starts_with("out | line 000000 "));
         assert!(text.lines().last().unwrap().starts_with("out | line 199999 "));
         let kept = text.lines().filter(|line| line.starts_with("out | ")).count();

@@ -39,6 +39,8 @@ pub(crate) struct Channel {
     pub(crate) stdout: BoxRead,
     /// Standard error.
     pub(crate) stderr: BoxRead,
-    /// How it ended. An error if the connection was lost before that was known.
+    /// How it ended. An error if the connection was lost before that was known. A server that
+    /// closes a channel on its own (OpenSSH's `ChannelTimeout`) can't be told from exit code 0: a
+    /// line whose success matters says so itself.
     pub(crate) exit: oneshot::Receiver<Result<Exit>>,
 }

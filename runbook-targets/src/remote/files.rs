@@ -5,7 +5,7 @@ pub(super) mod scripts;
 mod small;
 
 use std::ffi::OsString;
-use std::io::{Cursor, Error};
+use std::io::{Cursor, Error, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn call_with<C: Channels, const N: usize>(
     content: Option<&[u8]>,
 ) -> Result<Said> {
     if arguments.iter().any(|word| word.as_encoded_bytes().contains(&0)) {
-        return Err(Error::new(std::io::ErrorKind::InvalidInput, "a NUL byte in the path").into());
+        return Err(Error::new(ErrorKind::InvalidInput, "a NUL byte in the path").into());
     }
     let mut frame = format!("{{ _b=;(_{name}").into_bytes();
     arguments.iter().for_each(|word| push_next(&mut frame, word));
@@ -100,7 +100,8 @@ impl Said {
 
 /// What a tool says when it gives up, as the error that the system gave it.
 pub(super) fn error(exit: Exit, stderr: &[u8]) -> Error {
-    const ERRORS: [(&str, Errno); 26] = [
+    const ERRORS: [(&str, Errno); 27] = [
+        ("path has non-directory component", Errno::NOTDIR),
         ("no such file or directory", Errno::NOENT),
         ("no such file", Errno::NOENT),
         ("directory nonexistent", Errno::NOENT),
@@ -130,6 +131,12 @@ pub(super) fn error(exit: Exit, stderr: &[u8]) -> Error {
     ];
     let said = String::from_utf8_lossy(stderr);
     let line = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    match line {
+        // The scripts' own words.
+        "is a directory" => return ErrorKind::IsADirectory.into(),
+        "not an ordinary file" => return Error::new(ErrorKind::InvalidInput, line),
+        _ => {}
+    }
     let lower = line.to_ascii_lowercase();
     for (text, errno) in ERRORS {
         if lower.ends_with(text) {
@@ -145,7 +152,7 @@ fn doing<'a, C: Channels>(inner: &'a Inner<C>, verb: &'static str, path: &'a Pat
     Doing { verb, path, host: inner.name() }
 }
 
-fn folder(path: &Path) -> OsString {
+pub(super) fn folder(path: &Path) -> OsString {
     match path.parent() {
         Some(folder) => plain(folder),
         None => plain(path),
@@ -219,14 +226,7 @@ pub(super) async fn stat<C: Channels>(
         Ok(said) => {
             attributes::one(path, &said).map(Some).map_err(|failure| failure.while_doing(&doing))
         }
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(doing.failed(&error)),
     }
 }
@@ -279,11 +279,26 @@ pub(super) async fn set_mode<C: Channels>(
 }
 
 pub(super) async fn remove<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<()> {
-    let doing = doing(inner, "removing", path);
-    about(inner, doing, "remove", script::REMOVE, [plain(path)]).await.map(drop)
+    unless_gone(inner, doing(inner, "removing", path), "remove", script::REMOVE).await
 }
 
 pub(super) async fn remove_tree<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<()> {
-    let doing = doing(inner, "removing all of", path);
-    about(inner, doing, "rmtree", script::REMOVE_TREE, [plain(path)]).await.map(drop)
+    unless_gone(inner, doing(inner, "removing all of", path), "rmtree", script::REMOVE_TREE).await
+}
+
+async fn unless_gone<C: Channels>(
+    inner: &Arc<Inner<C>>,
+    doing: Doing<'_>,
+    name: &'static str,
+    text: &str,
+) -> Result<()> {
+    let said = call(inner, name, text, [plain(doing.path)]).await;
+    match said.map_err(|failure| failure.while_doing(&doing))?.ok() {
+        Err(error) if !is_absent(&error) => Err(doing.failed(&error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_absent(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

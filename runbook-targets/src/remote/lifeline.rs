@@ -2,13 +2,15 @@
 //! asked to, and all commands when this side is gone, is silent or can't be reached any more.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runbook_core::{BoxRead, BoxWrite, Failure, FailureKind, Result, Spawn, quote, scrub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
 use super::shell;
@@ -16,6 +18,12 @@ use super::target::Limits;
 use super::words::compact;
 
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
+
+/// How long the login shell and its files may take.
+pub(super) const GREETING: Duration = Duration::from_secs(30);
+
+/// And the end of a channel, once it says nothing more.
+const WORD: Duration = Duration::from_secs(1);
 
 /// One lifeline with the shells that bear its mark: they live and end together.
 pub(super) struct Lifeline {
@@ -104,18 +112,35 @@ impl Lifeline {
                 limits.beat.as_secs_f32(),
                 limits.beats,
                 tenths(limits.grace),
-                quote(&limits.proc),
+                quote(limits.proc),
             );
             script.push_str(&SCRIPT);
             let framed = shell::framed(script.as_bytes());
             let Channel { stdin, stdout, stderr, exit } = channel;
             tokio::spawn(speak(stdin, framed, heard, limits.beat));
-            let answers = Arc::clone(&self.answers);
-            tokio::spawn(async move {
-                tokio::join!(listen(stdout, &answers), drain(stderr));
-                drop(exit);
+            let (answers, noise) = (Arc::clone(&self.answers), Noise::default());
+            let (ready, greeting) = oneshot::channel();
+            let heard = noise.clone();
+            let mut listening = tokio::spawn(async move {
+                tokio::join!(listen(stdout, &answers, ready, &heard), drain(stderr, &heard));
+                Some(exit)
             });
-            Ok(())
+            let why = match timeout(GREETING, greeting).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => {
+                    // Its own failure, if it is the connection that was lost.
+                    let end = async { (&mut listening).await.ok()??.await.ok() };
+                    if let Ok(Some(Err(failure))) = timeout(WORD, end).await {
+                        return Err(failure);
+                    }
+                    "there is no `sh` that works".to_owned()
+                }
+                Err(_) => format!("`sh` is not ready after {} s", GREETING.as_secs()),
+            };
+            listening.abort();
+            *self.answers.all() = None;
+            Err(Failure::msg(format!("{why} on {}{}", self.place, noise.said()))
+                .next(format!("look at what the login shell there makes of this line: `{line}`")))
         };
         self.opened.get_or_try_init(open).await.copied()
     }
@@ -131,24 +156,48 @@ impl Lifeline {
         let what = if shell { 'K' } else { 'k' };
         let Whom { mark, pid, command, .. } = whom;
         let arguments = format!("{} {} {} {pid}", quote(mark), quote(command), tenths(grace));
-        self.ask(what, &arguments).await.map(drop)
+        self.ask(what, arguments.as_bytes(), true).await.map(drop)
+    }
+
+    /// Says that this command will run on a channel of its own. Once it knows, it may.
+    pub(super) async fn will_run(&self, command: &str) -> Result<()> {
+        self.ask('r', quote(command).as_bytes(), false).await.map(drop)
+    }
+
+    /// Says that this file will be there under a temporary name; gives its number.
+    pub(super) async fn will_make(&self, file: &OsStr) -> Result<u64> {
+        let mut word = Vec::new();
+        super::words::push_next(&mut word, file);
+        self.ask('t', &word, false).await.map(|(number, _)| number)
     }
 
     /// Ends what another process than this one started for `cookie`; says what it was.
     pub(super) async fn end_leftovers(&self, cookie: &str, grace: Duration) -> Result<Vec<String>> {
         let spare = format!("{}.", Spawn::this_process());
-        self.ask('l', &format!("{} {} {}", quote(cookie), quote(&spare), tenths(grace))).await
+        let arguments = format!("{} {} {}", quote(cookie), quote(&spare), tenths(grace));
+        self.ask('l', arguments.as_bytes(), true).await.map(|(_, said)| said)
     }
 
-    async fn ask(&self, what: char, arguments: &str) -> Result<Vec<String>> {
+    /// The number of the question and what is said to it. In the background it hears what else is
+    /// said meanwhile.
+    async fn ask(
+        &self,
+        what: char,
+        arguments: &[u8],
+        background: bool,
+    ) -> Result<(u64, Vec<String>)> {
         let number = self.number();
         let (sender, mut answers) = mpsc::unbounded_channel();
         match &mut *self.answers.all() {
             Some(all) => drop(all.insert(number, sender)),
             None => return Err(self.lost()),
         }
-        // In the background, so that it hears what else is said.
-        self.tell(format!("{what} {number} {arguments} &"));
+        let mut line = format!("{what} {number} ").into_bytes();
+        line.extend_from_slice(arguments);
+        if background {
+            line.extend_from_slice(b" &");
+        }
+        self.tell(line);
         let mut said = Vec::new();
         loop {
             let Some(answer) = answers.recv().await else { return Err(self.lost()) };
@@ -159,7 +208,9 @@ impl Lifeline {
             if let Some(all) = &mut *self.answers.all() {
                 all.remove(&number);
             }
-            let Some(why) = answer.strip_prefix('!') else { return Ok(said) };
+            let Some(why) = answer.strip_prefix('!') else {
+                return Ok((number, said));
+            };
             return Err(Failure::msg(scrub(why)).next(
                 "they are another user's, or hang inside the kernel: end them as root, and see the \
                  kernel's log (`dmesg`)",
@@ -208,18 +259,29 @@ async fn speak(
 }
 
 /// Hands its answers on: each is a line, a number and the rest.
-async fn listen(mut stdout: BoxRead, answers: &Answers) {
+async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<()>, noise: &Noise) {
     /// No answer is so long.
     const LONG: usize = 1 << 20;
-    let (mut buffer, mut line) = (vec![0; 4096], Vec::new());
+    let (mut buffer, mut line, mut ready) = (vec![0; 4096], Vec::new(), Some(ready));
+    let mut before = 0;
     while let Ok(read) = stdout.read(&mut buffer).await
         && read > 0
         && line.len() < LONG
+        && before < LONG
     {
+        if ready.is_some() {
+            before += read;
+            noise.hear(&buffer[..read]);
+        }
         for byte in &buffer[..read] {
             if *byte != b'\n' {
                 line.push(*byte);
                 continue;
+            }
+            if line == b"+"
+                && let Some(ready) = ready.take()
+            {
+                let _ = ready.send(());
             }
             let text = String::from_utf8_lossy(&line);
             if let Some((number, answer)) = text.split_once(' ')
@@ -234,7 +296,33 @@ async fn listen(mut stdout: BoxRead, answers: &Answers) {
     *answers.all() = None;
 }
 
-async fn drain(mut from: BoxRead) {
+async fn drain(mut from: BoxRead, noise: &Noise) {
     let mut buffer = [0; 512];
-    while matches!(from.read(&mut buffer).await, Ok(1..)) {}
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        noise.hear(&buffer[..read]);
+    }
+}
+
+/// The first of what a login shell says before it is ready.
+#[derive(Clone, Default)]
+struct Noise(Arc<Mutex<Vec<u8>>>);
+
+impl Noise {
+    fn all(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        const KEPT: usize = 200;
+        let mut all = self.all();
+        let room = KEPT.saturating_sub(all.len()).min(bytes.len());
+        all.extend_from_slice(&bytes[..room]);
+    }
+
+    fn said(&self) -> String {
+        let all = self.all();
+        let text = String::from_utf8_lossy(&all);
+        let text = text.trim().escape_debug().to_string();
+        if text.is_empty() { text } else { format!("; it says `{}`", scrub(&text)) }
+    }
 }

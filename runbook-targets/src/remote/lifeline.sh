@@ -173,7 +173,7 @@ all() {
     for _p in $_files; do eval "rm -f \"\$_file$_p\""; done
 }
 
-# All ends when no sign of life is seen for long.
+# Says when no sign of life was seen for long.
 watch() {
     (
         trap '_late=0' USR1
@@ -185,9 +185,9 @@ watch() {
             _nap=$!
             while kill -0 "$_nap"; do wait "$_nap"; done
         done
-        trap - TERM
-        all
-        kill -KILL $$
+        # Its id may be another's by now.
+        birth $$
+        [ "$_birth" != "$_me" ] || kill -USR2 $$
     ) >/dev/null &
     _watch=$!
 }
@@ -195,16 +195,16 @@ watch() {
 # A sign of life.
 b() { kill -USR1 "$_watch" || watch; }
 
-# A command on a channel of its own: it runs; it ended.
-r() { _alone="$_alone RUNBOOK_COMMAND=$1"; }
+# A command on a channel of its own: it will run, which is answered to $1; it ended.
+r() { _alone="$_alone RUNBOOK_COMMAND=$2"; echo "$1 ."; }
 e() {
     _rest=
     for _p in $_alone; do [ "$_p" = "RUNBOOK_COMMAND=$1" ] || _rest="$_rest $_p"; done
     _alone=$_rest
 }
 
-# A file under a temporary name; it has its place.
-t() { eval "_file$1=\$2"; _files="$_files $1"; }
+# A file under a temporary name: it will be there, which is answered to $1; it has its place.
+t() { eval "_file$1=\$2"; _files="$_files $1"; echo "$1 ."; }
 u() {
     _rest=
     for _p in $_files; do [ "$_p" = "$1" ] || _rest="$_rest $_p"; done
@@ -216,9 +216,16 @@ q() { kill "$_watch"; exit; }
 
 exec 2>/dev/null
 trap : HUP INT QUIT TERM
-_alone= _files= _pids=
+# It has work to do when nobody listens any more.
+trap '' PIPE
+trap '_late=1' USR2
+_alone= _files= _pids= _late=
+birth $$
+_me=$_birth
 watch
-echo +
-while IFS= read -r _say; do eval "$_say"; done
+# Whatever was said before is on lines of its own.
+printf '\n+\n'
+# The signal ends the reading.
+while IFS= read -r _say && [ -z "$_late" ]; do eval "$_say"; done
 kill "$_watch"
 all

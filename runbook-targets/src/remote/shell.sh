@@ -25,7 +25,7 @@ _e() {
         done
     fi
     printf '%s=%s %s\n' "$_n" $1 $2
-    printf '%s=\n' "$_n" >&3
+    printf '%s=%s\n' "$_n" $2 >&3
     [ $2 != 1 ] || exit
 }
 printf '%s+%s%s\n' "$_n" $$ "${BASH_VERSION:+ bash}"

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use memchr::memmem::Finder;
-use runbook_core::BoxRead;
+use runbook_core::{BoxRead, Failure, Problem};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// What is kept for a reader that does not read: as much as a pipe holds.
@@ -47,7 +47,7 @@ pub(super) enum Ended {
     /// The channel ended before.
     Cut,
     /// It could not be read.
-    Failed(io::ErrorKind, String),
+    Failed(io::ErrorKind, Problem),
 }
 
 /// Who drives a side.
@@ -120,18 +120,6 @@ impl Side {
         self.half().scan.tail.clone()
     }
 
-    /// What comes from now on is output as well, up to the end of the channel.
-    pub(super) fn linger(&self) {
-        let mut half = self.half();
-        half.lingers = true;
-        let rest = half.scan.rest();
-        if !half.unread {
-            half.ready.extend_from_slice(&rest);
-        }
-        drop(half);
-        self.wakers.nudge(Who::Reader);
-    }
-
     /// The stream, for the next command, if nothing came after the end of this one.
     pub(super) fn take_source(&self) -> Option<(BoxRead, Scanner)> {
         let mut half = self.half();
@@ -169,12 +157,21 @@ impl Half {
         }
         let before = self.ready.len();
         match read {
-            Err(error) => self.end(Ended::Failed(error.kind(), error.to_string())),
+            Err(error) => {
+                let kind = error.kind();
+                self.end(Ended::Failed(kind, Failure::from(error).to_problem()));
+            }
             Ok(()) if buffer.filled().is_empty() => self.end(Ended::Cut),
             Ok(()) if self.lingers => self.ready.extend_from_slice(buffer.filled()),
             Ok(()) => {
                 if let Some(said) = self.scan.push(buffer.filled(), &mut self.ready) {
+                    // Its last word: whether a process that it left behind is heard on.
+                    self.lingers = matches!(said.rsplit([' ', '=']).next(), Some("1"));
                     self.ended = Some(Ended::Said(said));
+                    if self.lingers {
+                        let rest = self.scan.rest();
+                        self.ready.extend_from_slice(&rest);
+                    }
                 }
             }
         }
@@ -296,9 +293,15 @@ impl Scanner {
     }
 
     /// The same for a channel that greets nobody.
+    #[cfg(test)]
     pub(super) fn greeted(mut self) -> Self {
         self.greeted = true;
         self
+    }
+
+    /// Whether the shell is ready.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// For the next command of the same shell.
@@ -332,7 +335,7 @@ impl Scanner {
 
     /// Appends the output that is in `bytes` to `out`; gives the words at the command's end if
     /// they are there. What comes after them is held.
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<String> {
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<String> {
         let word = Arc::clone(&self.word);
         let length = word.needle().len();
         let joined;

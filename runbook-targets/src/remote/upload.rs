@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::channel::{Channels, Purpose};
-use super::files::{Temp, all, arguments, beside, call, error, scripts};
+use super::files::{Temp, all, arguments, beside, call, error, folder, scripts};
 use super::process::Alone;
 use super::target::Inner;
 use super::words::{plain, push_next};
@@ -43,9 +43,10 @@ pub(super) async fn upload<C: Channels>(
 ) -> Result<()> {
     let doing = Doing { verb: "writing", path, host: inner.name() };
     let temp = beside(path).map_err(|error| doing.failed(&error))?;
-    let mut temp = Temp::new(inner, temp);
-    let done = match fill(inner, &temp, content, &doing).await {
-        Ok(()) => put(inner, &temp, path, options, &doing).await,
+    let temp = Temp::new(inner, temp).await;
+    let mut temp = temp.map_err(|failure| failure.while_doing(&doing))?;
+    let done = match fill(inner, &mut temp, content, &doing).await {
+        Ok(()) => put(inner, temp.path(), path, options, &doing).await,
         failed => failed,
     };
     match done {
@@ -57,13 +58,15 @@ pub(super) async fn upload<C: Channels>(
 
 async fn fill<C: Channels>(
     inner: &Arc<Inner<C>>,
-    temp: &Temp<C>,
+    temp: &mut Temp<C>,
     mut content: BoxRead,
     doing: &Doing<'_>,
 ) -> Result<()> {
     let verify = if inner.limits.verify { "yes" } else { "" };
-    let script = script(scripts::FILL, &[&temp.path(), verify.as_ref()]);
-    let mut process = alone(inner, &script).await.map_err(|failure| failure.while_doing(doing))?;
+    let folder = folder(doing.path);
+    let script = script(scripts::FILL, &[&temp.path(), verify.as_ref(), &folder]);
+    let process = alone(inner, &script).await.map_err(|failure| failure.while_doing(doing))?;
+    let process = temp.process.insert(process);
     let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
     let send = async {
         let Some(mut stdin) = stdin else { return Ok((0, Sha256::new())) };
@@ -125,12 +128,12 @@ async fn fill<C: Channels>(
 
 async fn put<C: Channels>(
     inner: &Arc<Inner<C>>,
-    temp: &Temp<C>,
+    temp: std::ffi::OsString,
     path: &Path,
     options: &WriteOptions,
     doing: &Doing<'_>,
 ) -> Result<()> {
-    let said = call(inner, "put", scripts::PUT, arguments(temp.path(), path, options)).await;
+    let said = call(inner, "put", scripts::PUT, arguments(temp, path, options)).await;
     let said = said.map_err(|failure| failure.while_doing(doing))?;
     said.ok().map(drop).map_err(|error| doing.failed(&error))
 }
@@ -157,7 +160,7 @@ pub(super) async fn download<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) ->
         match end.await {
             Ok((Exit::Code(0), _)) => Ok(()),
             Ok((exit, said)) => Err(error(exit, &said)),
-            Err(failure) => Err(io::Error::other(failure.to_string())),
+            Err(failure) => Err(io::Error::other(failure.to_problem())),
         }
     };
     Ok(Box::new(Reading { from: stdout, end: Some(Box::pin(end)) }))

@@ -34,7 +34,7 @@ pub(super) fn push_format(line: &mut Vec<u8>, bytes: &[u8]) {
         match byte {
             b'%' => line.extend_from_slice(b"%%"),
             b'\n' => line.extend_from_slice(br"\n"),
-            b'\'' | b'\\' | 0..0x20 | 0x7f.. => {
+            b'\'' | b'\\' | b'-' | 0..0x20 | 0x7f.. => {
                 line.extend_from_slice(format!("\\{byte:03o}").as_bytes());
             }
             byte => line.push(*byte),
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_format_has_no_byte_of_its_own_meaning() {
         let mut line = Vec::new();
-        push_format(&mut line, b"a%'\\\n\0\xff");
-        assert_eq!(line, br"'a%%\047\134\n\000\377'");
+        push_format(&mut line, b"-%'\\\n\0\xff");
+        assert_eq!(line, br"'\055%%\047\134\n\000\377'");
     }
 }

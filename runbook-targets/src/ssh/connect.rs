@@ -11,7 +11,7 @@ use std::time::Duration;
 use runbook_core::{Address, During, Failure, Result};
 use rustix::io::ioctl_fionbio;
 use rustix::net::{Shutdown, shutdown};
-use ssh2::{ErrorCode, MethodType};
+use ssh2::ErrorCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -67,17 +67,33 @@ impl Dialer {
 
     /// A session that is logged in.
     pub(super) async fn connect(&self, idle_after: Option<Duration>) -> Result<Ready> {
-        let socket = self.socket().await.during(format!("connecting to {}", self.name))?;
-        let session = self.log_in(&socket).await.during(format!("connecting to {}", self.name))?;
-        Ok(Ready {
-            name: self.name.clone(),
-            session,
-            socket: socket.fd,
-            tcp: socket.tcp,
-            keepalive: self.limits.keepalive,
-            idle_after,
-            below: socket.proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
-        })
+        let doing = format!("connecting to {}", self.name);
+        let Socket { fd, tcp, proxy } = self.socket().await.during(&doing)?;
+        match self.log_in(&fd).await {
+            Ok(session) => Ok(Ready {
+                name: self.name.clone(),
+                session,
+                socket: fd,
+                tcp,
+                keepalive: self.limits.keepalive,
+                idle_after,
+                below: proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
+            }),
+            Err(Refused { over_algorithms, failure }) => {
+                if over_algorithms && let Some(failure) = self.disagreement().await {
+                    return Err(failure.while_doing(doing));
+                }
+                let said = match proxy {
+                    Some(proxy) => tokio::task::spawn_blocking(|| proxy.last_words()).await?,
+                    None => None,
+                };
+                let failure = match said {
+                    Some(said) => failure.while_doing(format!("the proxy command says `{said}`")),
+                    None => failure,
+                };
+                Err(failure.while_doing(doing))
+            }
+        }
     }
 
     async fn socket(&self) -> Result<Socket> {
@@ -134,41 +150,24 @@ impl Dialer {
 
     /// The handshake and the login, on a thread that may block. A deadline bounds them whatever
     /// the server does: it cuts the socket, and all that waits on it ends.
-    async fn log_in(&self, socket: &Socket) -> Result<ssh2::Session> {
+    async fn log_in(&self, socket: &Arc<OwnedFd>) -> Result<ssh2::Session, Refused> {
         let limit = self.limits.login;
         // Also cuts it if nobody waits for the outcome any more.
-        let cut = Cut(Some(socket.fd.clone()));
-        let fd = socket.fd.clone();
-        let login = self.login.clone();
-        let mut work = tokio::task::spawn_blocking(move || log_in(fd, &*login, limit));
-        let outcome = match timeout(limit, &mut work).await {
-            Ok(outcome) => outcome?,
-            Err(_) => {
-                drop(cut);
-                // It ends at once. What it says then is only that the socket is gone.
-                let _ = work.await;
-                let seconds = limit.as_secs_f32();
-                let mut message = format!("the login was not done within {seconds} s");
-                if let Some(said) = socket.said() {
-                    message = format!("{message}; the proxy command says: {said}");
-                }
-                return Err(Failure::msg(message)
-                    .next("see whether an SSH server listens there, and what its log says"));
-            }
+        let cut = Cut(Some(socket.clone()));
+        let (socket, login) = (socket.clone(), self.login.clone());
+        let work = tokio::task::spawn_blocking(move || log_in(socket, &*login, limit));
+        // If it is late it ends as soon as its socket is cut; nobody waits for that, since the
+        // login might wait for something else.
+        let Ok(outcome) = timeout(limit, work).await else {
+            let seconds = limit.as_secs_f32();
+            let late = Failure::msg(format!("the login was not done within {seconds} s"));
+            return Err(late
+                .next("see whether an SSH server listens there, and what its log says")
+                .into());
         };
-        match outcome {
-            Ok(session) => {
-                cut.spare();
-                Ok(session)
-            }
-            Err(Refused { over_algorithms: true, failure }) => {
-                Err(self.disagreement().await.unwrap_or(failure))
-            }
-            Err(Refused { failure, .. }) => Err(match socket.said() {
-                Some(said) => failure.while_doing(format!("the proxy command says: {said}")),
-                None => failure,
-            }),
-        }
+        let session = outcome.map_err(Failure::from)??;
+        cut.spare();
+        Ok(session)
     }
 
     /// Asks the server once more for its algorithms: libssh2 does not say over which of them a
@@ -199,12 +198,6 @@ impl From<Failure> for Refused {
     }
 }
 
-impl Socket {
-    fn said(&self) -> Option<String> {
-        self.proxy.as_ref().and_then(Proxy::said)
-    }
-}
-
 /// Cuts a socket when dropped.
 struct Cut(Option<Arc<OwnedFd>>);
 
@@ -230,9 +223,6 @@ fn log_in(
 ) -> Result<ssh2::Session, Refused> {
     let mut session = ssh2::Session::new().map_err(|error| refused("starting", &error))?;
     session.set_compress(false);
-    for (kind, methods) in METHODS {
-        session.method_pref(kind, methods).map_err(|error| refused("starting", &error))?;
-    }
     session.set_tcp_stream(socket);
     session.set_blocking(true);
     // For each wait; the deadline for all of it comes before.
@@ -260,25 +250,6 @@ fn refused(doing: &str, error: &ssh2::Error) -> Failure {
 // Of libssh2's errors, those of a handshake that comes to no agreement.
 const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
 const KEY_EXCHANGE_FAILURE: ErrorCode = ErrorCode::Session(-8);
-
-/// What we agree to, best first: the fastest safe cipher leads; nothing that rests on MD5, RC4,
-/// 3DES, CBC or, for the exchange of keys, SHA-1.
-const METHODS: [(MethodType, &str); 5] = [
-    (MethodType::CryptCs, CIPHERS),
-    (MethodType::CryptSc, CIPHERS),
-    (MethodType::MacCs, MACS),
-    (MethodType::MacSc, MACS),
-    (
-        MethodType::Kex,
-        "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,\
-         ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
-         diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256",
-    ),
-];
-const CIPHERS: &str = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,\
-     chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
-const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,\
-     hmac-sha2-512,hmac-sha1-etm@openssh.com,hmac-sha1";
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

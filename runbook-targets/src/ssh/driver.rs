@@ -6,6 +6,7 @@
 //! ever blocking in it: it sleeps in `poll` on the socket, a bell and the tunnels' local ends.
 
 mod command;
+mod sleep;
 mod starting;
 mod task;
 mod thread;

@@ -113,6 +113,13 @@ impl Tunnel {
         })
     }
 
+    /// Whether something for it was read along with what was for another, after its own turn.
+    pub(super) fn has_more(&self, channel: &ssh2::Channel) -> bool {
+        let wants = self.down.is_empty() && !self.remote_ended;
+        (wants && (channel.eof() || channel.read_window().available > 0))
+            || (!self.up.is_empty() && channel.write_window().remaining > 0)
+    }
+
     /// From the local end to the server.
     fn pass_up(&mut self, channel: &mut ssh2::Channel, wire: &Wire) -> Result<Pass, Lost> {
         let mut pass = Pass::Nothing;

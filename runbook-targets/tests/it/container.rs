@@ -1,8 +1,12 @@
 //! Containers of a real Docker daemon, which takes root; who is not root sees the tests pass over,
 //! unless `CI` is set.
 
+// Named, for the program that runs the same tests over SSH.
+#[path = "container/compose.rs"]
 mod compose;
+#[path = "container/errors.rs"]
 mod errors;
+#[path = "container/sockets.rs"]
 mod sockets;
 
 use std::process::Stdio as StdStdio;
@@ -12,12 +16,11 @@ use std::time::Duration;
 use lab::Docker;
 use runbook_core::testing::{Surroundings, context};
 use runbook_core::{Exit, FailureKind, Host, Stdin};
-use runbook_targets::{Container, Dry, Faulty, InDir, Latency, RateLimit, WithEnv};
+use runbook_targets::{Container, WithEnv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::decorators::works;
 use crate::files::behave;
-use crate::support::{LONG, Mark, comes_true, here, sh, soon};
+use crate::support::{Mark, comes_true, here, sh, soon};
 
 /// A daemon and a running container.
 pub(crate) struct Place {
@@ -147,26 +150,6 @@ async fn large_files_pass_both_ways() {
 /// A shell, a child, one in a session of its own, and one adopted by init with a child: six.
 const FAMILY: &str = "sleep 1000 & setsid sleep 1001 & \
     (setsid sh -c 'sleep 1002 & sleep 1003 & wait' >/dev/null 2>&1 &); wait";
-
-#[tokio::test]
-async fn decorators_go_around_a_container_and_around_its_host() {
-    let place = place!(busybox);
-    let host = Host::new(Latency::new(place.host(), Duration::from_millis(1)));
-    let host = Host::new(Faulty::new(Host::new(RateLimit::new(host, 100, LONG))));
-    let inside = Host::new(Container::new(&host, place.container.name()));
-    let faulty = Faulty::new(inside);
-    let inside = Host::new(WithEnv::new(Host::new(faulty.clone())).env("GREETING", "hello"));
-    let inside = Host::new(InDir::new(inside, "/tmp"));
-    soon(works(&inside, "a container", "hello")).await;
-    let dry = Dry::new(inside);
-    let (cx, host) = (context(), Host::new(dry.clone()));
-    soon(cx.on(&host).write("left-out", "x")).await.unwrap();
-    assert!(!soon(cx.on(&host).exists("left-out")).await.unwrap());
-    assert_eq!(dry.changes().len(), 1);
-    faulty.disconnect();
-    let lost = soon(cx.on(&host).exists("left-out")).await.unwrap_err();
-    assert_eq!(lost.kind(), FailureKind::Disconnected);
-}
 
 #[tokio::test]
 async fn docker_itself_leaves_a_process_running_whose_client_was_killed() {

@@ -409,7 +409,7 @@ fn orders<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
 }
 
 /// A command sees folder and environment; a file is written, seen, read and removed.
-pub(crate) async fn works(host: &Host, what: &str, greeting: &str) {
+async fn works(host: &Host, what: &str, greeting: &str) {
     let cx = context();
     let on = cx.on(host);
     let said = soon(on.run(&sh("echo \"$GREETING\"; pwd; cat").stdin("fed"))).await;
@@ -484,4 +484,25 @@ async fn nothing_is_changed_wherever_the_dry_one_is() {
         let changes = dry.lock().unwrap().take().unwrap().changes();
         assert!(changes.len() >= 3, "{place}: {changes:?}");
     }
+}
+
+#[cfg(feature = "container")]
+#[tokio::test]
+async fn decorators_go_around_a_container_and_around_its_host() {
+    let Some(place) = crate::container::Place::start(lab::Docker::busybox, &[]) else { return };
+    let host = Host::new(Latency::new(place.host(), Duration::from_millis(1)));
+    let host = Host::new(Faulty::new(Host::new(RateLimit::new(host, 1000, SECOND))));
+    let inside = Host::new(runbook_targets::Container::new(&host, place.container.name()));
+    let faulty = Faulty::new(inside);
+    let inside = Host::new(WithEnv::new(Host::new(faulty.clone())).env("GREETING", "hello"));
+    let inside = Host::new(InDir::new(inside, "/tmp"));
+    soon(works(&inside, "a container", "hello")).await;
+    let dry = Dry::new(inside);
+    let (cx, host) = (context(), Host::new(dry.clone()));
+    soon(cx.on(&host).write("left-out", "x")).await.unwrap();
+    assert!(!soon(cx.on(&host).exists("left-out")).await.unwrap());
+    assert_eq!(dry.changes().len(), 1);
+    faulty.disconnect();
+    let lost = soon(cx.on(&host).exists("left-out")).await.unwrap_err();
+    assert_eq!(lost.kind(), FailureKind::Disconnected);
 }

@@ -137,25 +137,33 @@ pub(crate) fn shown(dump: &Input<Verified<Dump>>) -> String {
 
 /// Writes what psql is to run: a transaction that drops all, then the dump, then the end of the
 /// transaction only if the dump could be read to its end. A plain dump wraps its large objects
-/// into transactions of their own, which would end ours: those two lines are left out.
+/// into transactions of their own, which would end ours: those two lines are left out. So are
+/// comments on extensions where some are another role's: only their owner may comment them.
 const FILL: &str = r#"
 within() {
     awk '
         copying { print; if ($0 == "\\.") copying = 0; next }
         /^COPY .* FROM stdin;$/ { copying = 1; print; next }
         /^-- Data for Name: .*; Type: BLOBS; / { blobs = 1; print; next }
-        /^-- (Data for )?Name: / { blobs = 0 }
+        /^-- Name: EXTENSION .*; Type: COMMENT; / { comment = 1; print; next }
+        /^-- (Data for )?Name: / { blobs = comment = 0 }
         blobs && ($0 == "BEGIN;" || $0 == "COMMIT;") { next }
+        comment && !/^(--.*)?$/ { next }
         { print }
     '
 }
 produce() {
     case $1 in
         plain) cat -- "$2" ;;
-        plain-with-large-objects) within <"$2" ;;
+        plain-in-part) within <"$2" ;;
         gzip) gzip -dc -- "$2" ;;
-        gzip-with-large-objects) gzip -dc -- "$2" | within ;;
+        gzip-in-part) gzip -dc -- "$2" | within ;;
         custom) pg_restore --single-transaction --exit-on-error --file=- -- "$2" ;;
+        custom-in-part)
+            list=$(pg_restore --list -- "$2") || return
+            printf '%s\n' "$list" | grep -v ' COMMENT - EXTENSION ' |
+                pg_restore --use-list=/dev/stdin --single-transaction --exit-on-error --file=- -- "$2"
+            ;;
     esac
 }
 read_to_end=$(
@@ -173,7 +181,8 @@ exit "${read_to_end:-1}"
 "#;
 
 /// Drops all that a dump would make: schemas and what is in `public`, large objects, publications,
-/// event triggers. Not the extensions that live in the catalog.
+/// event triggers. Not the extensions that live in the catalog, or that are another role's: they
+/// stay as they are.
 const EMPTY: &str = r"
 SET client_min_messages = error;
 DO $empty$
@@ -205,6 +214,11 @@ BEGIN
                 SELECT FROM pg_depend e
                 WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e'
             )
+            AND NOT EXISTS (
+                SELECT FROM pg_extension x
+                WHERE d.classid = 'pg_extension'::regclass AND d.objid = x.oid
+                    AND NOT pg_has_role(x.extowner, 'USAGE')
+            )
     LOOP
         CONTINUE WHEN one.identity IS NULL OR one.type = 'default acl';
         IF one.type = 'statistics object' THEN
@@ -218,15 +232,21 @@ END
 $empty$;
 ";
 
+/// Whether an extension is there that our role did not make: often a superuser did.
+const EXTENSIONS_OF_OTHERS: &str = "SELECT EXISTS (SELECT FROM pg_extension \
+    WHERE extnamespace <> 'pg_catalog'::regnamespace AND NOT pg_has_role(extowner, 'USAGE'))";
+
 /// Empties the database and fills it, once the dump's checksum was compared again.
 pub(crate) async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> Result<Restored> {
     unchanged(cx, db, dump).await?;
-    let way = match (dump.format, dump.contents().large_objects) {
-        (Format::Plain, 0) => "plain",
-        (Format::Plain, _) => "plain-with-large-objects",
-        (Format::Gzip, 0) => "gzip",
-        (Format::Gzip, _) => "gzip-with-large-objects",
-        (Format::Custom, _) => "custom",
+    let others: bool = db.session(cx).await?.one(EXTENSIONS_OF_OTHERS, &[]).await?;
+    let way = match (dump.format, dump.contents().large_objects > 0, others) {
+        (Format::Plain, false, false) => "plain",
+        (Format::Plain, ..) => "plain-in-part",
+        (Format::Gzip, false, false) => "gzip",
+        (Format::Gzip, ..) => "gzip-in-part",
+        (Format::Custom, _, false) => "custom",
+        (Format::Custom, _, true) => "custom-in-part",
     };
     end_leftovers(cx, db).await?;
     let file = dump.path.display().to_string();

@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use runbook_core::Status;
+use runbook_core::testing::Surroundings;
+use runbook_core::{Check as _, Status, Step as _};
 use runbook_postgres::{Dump, Format, Postgres, Retention, Table, Verified};
 
 use crate::support::{Cluster, check, run, step};
@@ -201,6 +202,23 @@ async fn a_dump_has_its_checksum_beside_it_and_is_only_for_its_owner() {
     let latest = check(db.latest_dump(&folder)).await.unwrap().into_evidence();
     assert_eq!(latest.path, dump.path);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4, "nothing else is left there");
+}
+
+#[tokio::test]
+async fn no_row_of_a_dump_is_said_to_whoever_watches() {
+    let cluster = Cluster::shared();
+    let db = cluster.create("discreet", "CREATE TABLE t AS SELECT 'what Ada bought' AS x");
+    cluster.psql("discreet", "SELECT lo_from_bytea(0, '\\xada0ada0ada0')");
+    for format in FORMATS {
+        let around = Surroundings::new();
+        let dump = db.dump(cluster.path("dumps"), format).run(&around.context()).await.unwrap();
+        let verdict = db.verify(dump).check(&around.observer()).await.unwrap();
+        let proof = verdict.into_evidence();
+        db.restore_over(proof).run(&around.context()).await.unwrap();
+        let said = around.lines().join("\n");
+        assert!(said.contains("-- Name: t; Type: TABLE;"), "{said}");
+        assert!(!said.contains("Ada") && !said.contains("ada0"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -1,18 +1,19 @@
 //! What is run over there, as bodies of functions. Errors end as the system words them: the last
-//! words of the last line say which it was.
+//! words of the last line say which it was. (A shell words its own differently, so a tool looks
+//! again at a folder in which a shell could make no file.)
 
 /// The first `$2` bytes of a file.
 pub(super) const READ: &str = r#"
 export LC_ALL=C
-[ ! -d "$1" ] || { echo 'Is a directory' >&2; exit 1; }
+[ ! -d "$1" ] || { echo 'is a directory' >&2; exit 1; }
 [ ! -e "$1" ] || [ -f "$1" ] || { echo 'not an ordinary file' >&2; exit 1; }
-exec head -c "$2" <"$1"
+exec head -c "$2" "$1"
 "#;
 
 /// Says `o` once the file is open, then its content.
 pub(in super::super) const DOWNLOAD: &str = r#"
 export LC_ALL=C
-[ ! -d "$1" ] || { echo 'Is a directory' >&2; exit 1; }
+[ ! -d "$1" ] || { echo 'is a directory' >&2; exit 1; }
 [ ! -e "$1" ] || [ -f "$1" ] || { echo 'not an ordinary file' >&2; exit 1; }
 exec <"$1" || exit 1
 printf o
@@ -26,7 +27,7 @@ macro_rules! begin {
         r#"
 export LC_ALL=C
 t=$1 was=
-[ ! -d "$2" ] || [ -L "$2" ] || { echo 'Is a directory' >&2; exit 1; }
+[ ! -d "$2" ] || [ -L "$2" ] || { echo 'is a directory' >&2; exit 1; }
 if [ -f "$2" ] && [ ! -L "$2" ]; then
     was=$(stat -c '%a %u:%g' "$2") || exit 1
     owner=${was#* } was=${was% *}
@@ -49,7 +50,11 @@ if [ "$was" ] && { [ "$owner" ] || [ ! -G "$t" ]; }; then
 fi
 [ -z "$mode" ] || chmod "$mode" "$t" || exit 1
 sync "$t" 2>/dev/null || sync
-mv -fT "$t" "$2" || exit 1
+mv -fT "$t" "$2" 2>/dev/null || {
+    # BusyBox follows a link there, to a folder or in circles.
+    if [ -L "$2" ] && { [ -d "$2" ] || [ ! -e "$2" ]; }; then rm -f "$2"; fi
+    mv -fT "$t" "$2" || exit 1
+}
 trap - 0
 sync "$3" 2>/dev/null || :
 "#
@@ -58,6 +63,7 @@ sync "$3" 2>/dev/null || :
 
 /// `$4` is the mode, `$5` says that it matters more than that of a file there, `$6` is the mask
 /// that makes a new file of this mode, `$7` the format of the content.
+/// The second `printf` is for the words of `cat`: those of a shell may not say why it failed.
 pub(super) const WRITE: &str = concat!(
     begin!(),
     r#"
@@ -74,7 +80,8 @@ elif [ "$4" ]; then
 else
     umask go-w
 fi
-printf "$7" >"$t" || exit 1
+command exec 4>"$t" || { stat "$3/." >/dev/null; exit 1; }
+printf "$7" >&4 || { printf "$7" | cat >&4; exit 1; }
 "#,
     end!()
 );
@@ -95,30 +102,29 @@ if [ "$was" ] && [ -z "$5" ]; then mode=$was; fi
 pub(super) const COPY: &str = concat!(
     begin!(),
     r#"
-[ ! -d "$4" ] || { echo 'Is a directory' >&2; exit 3; }
+[ ! -d "$4" ] || { echo 'is a directory' >&2; exit 3; }
 [ ! -e "$4" ] || [ -f "$4" ] || { echo 'not an ordinary file' >&2; exit 3; }
 mode=$(stat -Lc %a "$4") || exit 3
 umask 077
-(: <"$4") || exit 3
-: >"$t" || exit 1
-set +C
-cat <"$4" >"$t" || exit 1
+head -c 0 "$4" || exit 3
+command exec 4>"$t" || { stat "$3/." >/dev/null; exit 1; }
+cat "$4" >&4 || exit 1
 "#,
     end!()
 );
 
-/// Fills a new file, that nobody else may read yet, and says its size, and its hash if it can.
+/// Fills a new file, that nobody else may read yet, and says its size, and its hash if it can and
+/// is asked to (`$2`). `$3` is its folder. The file is opened once only: one that was removed does not come again.
 pub(in super::super) const FILL: &str = r#"
 export LC_ALL=C
 umask 077
 set -C
-: >"$1" || exit 1
-set +C
-if [ "$2" ] && command -v sha256sum >/dev/null; then
-    sum=$(tee "$1" | sha256sum) || exit 1
+command exec 4>"$1" || { stat "$3/." >/dev/null; exit 1; }
+if [ "$2" ] && command -v sha256sum >/dev/null && [ -e /dev/fd/4 ]; then
+    sum=$({ tee /dev/fd/3 >&4; } 3>&1 | sha256sum) || exit 1
 else
     sum=
-    cat >"$1" || exit 1
+    cat >&4 || exit 1
 fi
 wc -c <"$1" && echo "${sum%% *}"
 "#;
@@ -159,15 +165,25 @@ fi' sh {} +
 
 pub(super) const MKDIR: &str = r#"
 export LC_ALL=C
-exec mkdir -p "$1"
+mkdir -p "$1" || { [ ! -L "$1" ] || echo 'File exists' >&2; exit 1; }
 "#;
 
 /// A rename never copies. `$3` and `$4` are the folders.
 pub(super) const RENAME: &str = r#"
 export LC_ALL=C
 from=$(stat -c %d "$1") && to=$(stat -Lc %d "$4") || exit 1
+[ ! "$1" -ef "$2" ] || [ -L "$1" ] || [ -L "$2" ] || exit 0
+folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
+if folder "$1"; then
+    [ ! -e "$2" ] && [ ! -L "$2" ] || folder "$2" || { echo 'Not a directory' >&2; exit 1; }
+else
+    ! folder "$2" || { echo 'Is a directory' >&2; exit 1; }
+fi
 [ "$from" = "$to" ] || { echo 'Invalid cross-device link' >&2; exit 1; }
-mv -fT "$1" "$2" || exit 1
+mv -fT "$1" "$2" 2>/dev/null || {
+    if [ -L "$2" ] && { [ -d "$2" ] || [ ! -e "$2" ]; }; then rm -f "$2"; fi
+    mv -fT "$1" "$2" || exit 1
+}
 sync "$4" 2>/dev/null || :
 [ "$3" = "$4" ] || sync "$3" 2>/dev/null || :
 "#;
@@ -180,13 +196,17 @@ t=$2
 trap 'rm -f "$t"' 0
 trap 'exit 1' HUP INT TERM
 ln -s -- "$1" "$t" || exit 1
-mv -fT "$t" "$3" || exit 1
+mv -fT "$t" "$3" 2>/dev/null || {
+    if [ -L "$3" ] && { [ -d "$3" ] || [ ! -e "$3" ]; }; then rm -f "$3"; fi
+    mv -fT "$t" "$3" || exit 1
+}
 trap - 0
 sync "$4" 2>/dev/null || :
 "#;
 
 pub(super) const CHMOD: &str = r#"
 export LC_ALL=C
+[ -e "$1" ] || stat -L "$1" >/dev/null || exit 1
 exec chmod "$2" "$1"
 "#;
 

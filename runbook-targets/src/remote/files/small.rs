@@ -6,17 +6,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use runbook_core::{Spawn, WriteOptions};
+use runbook_core::{Process, Result, Spawn, WriteOptions};
 
 use super::super::channel::Channels;
+use super::super::process::Alone;
 use super::super::target::Inner;
-use super::super::words::{plain, push_next};
+use super::super::words::plain;
 use super::{call, folder};
 use crate::remote::lifeline::Lifeline;
 
 /// A name beside `path` that nothing else has.
-pub(in super::super) fn beside(path: &Path) -> Result<OsString, Error> {
+pub(in super::super) fn beside(path: &Path) -> std::io::Result<OsString> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
         return Err(Error::new(ErrorKind::InvalidInput, "the path names no file"));
@@ -51,16 +53,17 @@ pub(in super::super) struct Temp<C: Channels> {
     lifeline: Arc<Lifeline>,
     number: u64,
     path: Option<OsString>,
+    /// What fills it.
+    pub(in super::super) process: Option<Alone<C>>,
 }
 
 impl<C: Channels> Temp<C> {
-    pub(in super::super) fn new(inner: &Arc<Inner<C>>, path: OsString) -> Self {
+    /// For a file that will be made once this is done.
+    pub(in super::super) async fn new(inner: &Arc<Inner<C>>, path: OsString) -> Result<Self> {
         let lifeline = inner.lifeline();
-        let number = lifeline.number();
-        let mut line = format!("t {number}").into_bytes();
-        push_next(&mut line, &path);
-        lifeline.tell(line);
-        Self { inner: Arc::clone(inner), lifeline, number, path: Some(path) }
+        lifeline.open(&inner.channels, &inner.limits).await?;
+        let number = lifeline.will_make(&path).await?;
+        Ok(Self { inner: Arc::clone(inner), lifeline, number, path: Some(path), process: None })
     }
 
     pub(in super::super) fn path(&self) -> OsString {
@@ -75,6 +78,10 @@ impl<C: Channels> Temp<C> {
 
     /// Removes it now.
     pub(in super::super) async fn remove(&mut self) {
+        // First what might still make it.
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill(Duration::ZERO).await;
+        }
         if let Some(path) = self.path.take() {
             let removed = call(&self.inner, "remove", super::script::REMOVE, [path]).await;
             if removed.is_ok() {
@@ -95,6 +102,7 @@ impl<C: Channels> Drop for Temp<C> {
             lifeline: Arc::clone(&self.lifeline),
             number: self.number,
             path: self.path.take(),
+            process: self.process.take(),
         };
         runtime.spawn(async move { left.remove().await });
     }

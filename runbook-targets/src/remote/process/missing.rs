@@ -70,9 +70,9 @@ pub(super) async fn why<C: Channels>(
         Errno::TOOBIG
     } else if says(b"text file busy") {
         Errno::TXTBSY
-    } else if matches!(looked, b"missing" | b"orphan") {
-        Errno::NOENT
-    } else if looked == b"there" && (refused == Some("127") || exit == Exit::Code(127)) {
+    } else if matches!(looked, b"missing" | b"orphan")
+        || (looked == b"there" && (refused == Some("127") || exit == Exit::Code(127)))
+    {
         Errno::NOENT
     } else {
         Errno::ACCESS

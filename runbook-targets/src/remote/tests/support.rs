@@ -43,6 +43,10 @@ impl Mark {
         command.env(Self::NAME, &self.0)
     }
 
+    pub(super) fn value(&self) -> &str {
+        &self.0
+    }
+
     /// The ids of living processes that carry it.
     pub(super) fn living(&self) -> Vec<u32> {
         let entry = format!("{}={}", Self::NAME, self.0);

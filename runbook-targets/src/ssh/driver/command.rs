@@ -101,7 +101,8 @@ impl Command {
                 }
             }
         }
-        if wire.closed(channel)? {
+        // What is not read may hide the end.
+        if (self.outputs_ended() || self.is_stalled()) && wire.closed(channel)? {
             progress |= self.exited(channel);
             let heard = |heard: &Heard| heard.ended || heard.output.reader_gone();
             if heard(&self.stdout) && heard(&self.stderr) {
@@ -109,6 +110,30 @@ impl Command {
             }
         }
         Ok(if progress { Step::Progress } else { Step::Nothing })
+    }
+
+    /// Whether something for this channel was read along with what was for another, after its own
+    /// turn. Asks only what libssh2 already has.
+    pub(super) fn has_more(&self, channel: &ssh2::Channel) -> bool {
+        let wants = |heard: &Heard| !heard.ended && heard.output.room() > 0;
+        let wants_output = wants(&self.stdout) || wants(&self.stderr);
+        let unsent = !self.stdin_closed && self.sent < self.sending.len();
+        (wants_output && (channel.eof() || channel.read_window().available > 0))
+            || (unsent && channel.write_window().remaining > 0)
+    }
+
+    /// Whether it waits for what can't be asked for without reading from the server.
+    pub(super) fn waits_for_close(&self) -> bool {
+        self.exit.is_some() && (self.outputs_ended() || self.is_stalled())
+    }
+
+    fn outputs_ended(&self) -> bool {
+        self.stdout.ended && self.stderr.ended
+    }
+
+    fn is_stalled(&self) -> bool {
+        let stalled = |heard: &Heard| !heard.ended && heard.output.room() == 0;
+        stalled(&self.stdout) || stalled(&self.stderr)
     }
 
     /// Whether nobody can learn any more what it does. The bell rings when that may have changed.
@@ -130,6 +155,10 @@ impl Command {
             Op::Write => self.write(channel, wire),
             Op::Eof => self.send_eof(channel, wire),
             Op::Stdout => self.stdout.hear(channel, wire),
+            // The first has read all that there was for both.
+            Op::Stderr if channel.read_window().available == 0 && !channel.eof() => {
+                Ok(Done::Nothing)
+            }
             Op::Stderr => self.stderr.hear(channel, wire),
         }
     }

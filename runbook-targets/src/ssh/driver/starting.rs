@@ -231,22 +231,27 @@ impl Driver {
         self.refused.as_ref().is_some_and(|refused| refused.retry > Instant::now())
     }
 
-    /// When to ask again for a channel that was refused.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    /// When to ask again for a channel that was refused, if that is to come.
+    pub(super) fn retry_at(&self, now: Instant) -> Option<Instant> {
         let wanted =
             matches!(self.queue.front(), Some(Request::Command { .. })) || self.wants_spare();
-        self.refused.as_ref().filter(|_| wanted).map(|refused| refused.retry)
+        let retry = self.refused.as_ref().map(|refused| refused.retry)?;
+        (wanted && self.opening.is_none() && retry > now).then_some(retry)
     }
 
     /// Runs the first command of the queue on the spare channel.
     pub(super) fn step_starting(&mut self) -> Result<Step, Lost> {
-        if self.starting.is_none() {
-            self.begin_to_start();
+        if self.starting.is_none() && self.begin_to_start()? {
+            return Ok(Step::Progress);
         }
         let Some(starting) = &mut self.starting else { return Ok(Step::Nothing) };
         let Some(channel) = &mut starting.channel else { return Ok(Step::Nothing) };
-        starting.sent = true;
-        let outcome = self.wire.outcome(channel.exec(&starting.line))?;
+        let asked = channel.exec(&starting.line);
+        // libssh2 hands a request to the kernel in one piece: if the very first attempt to send
+        // it fails, none of it has left.
+        let unsent = matches!(&asked, Err(error) if super::wire::unsent(error));
+        starting.sent |= !unsent;
+        let outcome = self.wire.outcome(asked)?;
         let refused = match outcome {
             Outcome::Waits => return Ok(Step::Nothing),
             Outcome::HalfSent => return Ok(Step::HalfSent),
@@ -275,12 +280,21 @@ impl Driver {
         Ok(Step::Progress)
     }
 
-    fn begin_to_start(&mut self) {
+    /// True if the channel in reserve turned out to be closed.
+    fn begin_to_start(&mut self) -> Result<bool, Lost> {
         while self.queue.front().is_some_and(Request::is_abandoned) {
             self.queue.pop_front();
         }
-        if self.spare.is_none() {
-            return;
+        if self.queue.is_empty() {
+            return Ok(false);
+        }
+        let Some(spare) = &mut self.spare else { return Ok(false) };
+        // Nothing is to be started on a connection that is known to be lost.
+        if self.wire.output_ended(spare)? {
+            // The server closed it; another is opened.
+            let spare = self.spare.take();
+            self.tasks.extend(spare.map(|spare| Task::closing(spare, None)));
+            return Ok(true);
         }
         match self.queue.pop_front() {
             Some(Request::Command { line, reply, slot }) => {
@@ -290,5 +304,6 @@ impl Driver {
             Some(tunnel) => self.queue.push_front(tunnel),
             None => {}
         }
+        Ok(false)
     }
 }

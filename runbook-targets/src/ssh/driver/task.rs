@@ -79,6 +79,20 @@ impl Task {
         Ok(step)
     }
 
+    /// Whether something for it was read along with what was for another, after its own turn.
+    pub(super) fn has_more(&self) -> bool {
+        match &self.kind {
+            Kind::Command(command) => command.has_more(&self.channel),
+            Kind::Tunnel(tunnel) => tunnel.has_more(&self.channel),
+            Kind::Closing { .. } => false,
+        }
+    }
+
+    /// Whether it waits for what can't be asked for without reading from the server.
+    pub(super) fn waits_for_close(&self) -> bool {
+        matches!(&self.kind, Kind::Command(command) if command.waits_for_close())
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.kind, Kind::Closing { .. })
     }

@@ -2,17 +2,17 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use runbook_core::{Failure, FailureKind};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::net::{Shutdown, shutdown};
 
 use super::command::Command;
+use super::sleep::LEAST_KEEPALIVE;
 use super::starting::{Opening, Refused, Starting};
 use super::task::{Kind, Step, Task};
 use super::wire::{Lost, Wire};
@@ -22,10 +22,10 @@ use super::{Keepalive, Ready, Refusal, Request, Shared};
 pub(super) struct Driver {
     pub(super) name: Arc<str>,
     pub(super) wire: Wire,
-    socket: Arc<OwnedFd>,
-    tcp: bool,
-    keepalive: Keepalive,
-    idle_after: Option<Duration>,
+    pub(super) socket: Arc<OwnedFd>,
+    pub(super) tcp: bool,
+    pub(super) keepalive: Keepalive,
+    pub(super) idle_after: Option<Duration>,
     pub(super) shared: Arc<Shared>,
     ended: Box<dyn Fn() + Send>,
     waker: Waker,
@@ -39,17 +39,19 @@ pub(super) struct Driver {
     /// Where the next turn begins, so that one busy channel can't keep the others waiting.
     first: usize,
     /// Whose packet is half sent: libssh2 must be called again for it before anything else.
-    half_sent: Option<Part>,
+    pub(super) half_sent: Option<Part>,
     pub(super) refused: Option<Refused>,
-    last_heard: Instant,
-    last_used: Instant,
-    next_keepalive: Instant,
+    pub(super) last_heard: Instant,
+    pub(super) last_used: Instant,
+    pub(super) next_keepalive: Instant,
+    /// How long to sleep at most while something may have been overheard.
+    pub(super) nap: Duration,
     /// Freed last.
     _below: Option<Box<dyn Any + Send>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Opening,
     Starting,
     Task(usize),
@@ -61,7 +63,7 @@ impl Driver {
         ready.session.set_timeout(0);
         ready.session.set_blocking(false);
         // The clock is ours: libssh2 is only to send when it is asked to.
-        ready.session.set_keepalive(true, 1);
+        ready.session.set_keepalive(true, LEAST_KEEPALIVE);
         Self {
             name: ready.name,
             wire: Wire::new(ready.session),
@@ -83,11 +85,17 @@ impl Driver {
             last_heard: now,
             last_used: now,
             next_keepalive: now + ready.keepalive.interval,
+            nap: Self::NAP.0,
             _below: ready.below,
         }
     }
 
+    /// The first and the longest sleep while something may have been overheard.
+    pub(super) const NAP: (Duration, Duration) =
+        (Duration::from_millis(1), Duration::from_millis(256));
+
     pub(super) fn run(mut self) {
+        let mut looked_again = false;
         let lost = loop {
             if let Some(inbox) = &mut *self.shared.inbox() {
                 self.queue.append(inbox);
@@ -99,12 +107,26 @@ impl Driver {
             let now = Instant::now();
             if progress {
                 (self.last_heard, self.last_used) = (now, now);
+                (looked_again, self.nap) = (false, Self::NAP.0);
                 continue;
             }
             if self.is_done(now) && self.close_inbox() {
                 break None;
             }
-            if let Err(lost) = self.sleep(now) {
+            // A channel's turn reads what comes for any channel, so what comes for one may be
+            // read after its turn. The socket then says nothing of it.
+            let overheard = self.half_sent.is_none() && self.tasks.iter().any(Task::has_more);
+            if overheard && !looked_again {
+                looked_again = true;
+                continue;
+            }
+            looked_again = false;
+            // Where libssh2 can't be asked for it, a short sleep finds it.
+            let unsure = overheard
+                || self.opening.is_some()
+                || self.starting.is_some()
+                || self.tasks.iter().any(Task::waits_for_close);
+            if let Err(lost) = self.sleep(now, unsure) {
                 break Some(lost);
             }
         };
@@ -120,14 +142,7 @@ impl Driver {
                 return Ok(progress);
             }
         }
-        // First, so that nothing is started on a connection that is known to be lost.
         self.hear_spare()?;
-        for part in [Part::Starting, Part::Opening] {
-            progress |= self.part(part)?;
-            if self.half_sent.is_some() {
-                return Ok(progress);
-            }
-        }
         let count = self.tasks.len();
         let first = self.first;
         for offset in 0..count {
@@ -139,6 +154,12 @@ impl Driver {
             }
         }
         self.tasks.retain(|task| !task.closed);
+        for part in [Part::Opening, Part::Starting] {
+            progress |= self.part(part)?;
+            if self.half_sent.is_some() {
+                return Ok(progress);
+            }
+        }
         Ok(progress)
     }
 
@@ -159,7 +180,11 @@ impl Driver {
     /// Reads what the server says while nothing runs.
     fn hear_spare(&mut self) -> Result<(), Lost> {
         let Some(mut spare) = self.spare.take() else { return Ok(()) };
-        if self.wire.output_ended(&mut spare)? {
+        let ended = match self.tasks.is_empty() {
+            true => self.wire.output_ended(&mut spare)?,
+            false => spare.eof(),
+        };
+        if ended {
             // Some servers close what is not used for long.
             self.tasks.push(Task::closing(spare, None));
         } else {
@@ -201,107 +226,6 @@ impl Driver {
         }
         *inbox = None;
         true
-    }
-
-    /// Sleeps until the server, a tunnel or a caller wants something, or a clock says so.
-    fn sleep(&mut self, now: Instant) -> Result<(), Lost> {
-        let silent_for = self.keepalive.interval * self.keepalive.count;
-        let keepalive_due = now >= self.next_keepalive;
-        let mut until = self.last_heard + silent_for;
-        if !keepalive_due {
-            until = until.min(self.next_keepalive);
-        }
-        if let Some(retry) = self.retry_at() {
-            until = until.min(retry);
-        }
-        if let Some(limit) = self.idle_after {
-            let idle = self.last_used + limit;
-            if idle > now {
-                until = until.min(idle);
-            }
-        }
-        if self.tcp {
-            // The kernel forgets it again and again. Without it the server waits 40 ms for an
-            // acknowledgement.
-            let _ = sockopt::set_tcp_quickack(&self.socket, true);
-        }
-        let mut wanted = PollFlags::IN;
-        if self.half_sent.is_some() {
-            // Nothing is read before the rest is sent, so readable bytes would only keep us awake.
-            wanted = PollFlags::OUT;
-        } else if keepalive_due {
-            wanted |= PollFlags::OUT;
-        }
-        let heard = self.poll(wanted, until.saturating_duration_since(now))?;
-        let now = Instant::now();
-        if heard.contains(PollFlags::IN)
-            || (self.half_sent.is_some() && heard.contains(PollFlags::OUT))
-        {
-            self.last_heard = now;
-        } else if heard.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-            return Err(Lost("the server closed it".into()));
-        }
-        if now - self.last_heard >= silent_for {
-            let seconds = silent_for.as_secs();
-            return Err(Lost(format!("the server said nothing for {seconds} s").into()));
-        }
-        if now >= self.next_keepalive {
-            if now - self.last_heard < self.keepalive.interval {
-                // It lives: ask when it has been silent for an interval.
-                self.next_keepalive = self.last_heard + self.keepalive.interval;
-            } else if self.half_sent.is_none() && heard.contains(PollFlags::OUT) {
-                // A keepalive is never half sent: there is room for it.
-                self.wire.session.keepalive_send().map_err(|error| Lost(error.message().into()))?;
-                self.next_keepalive = now + self.keepalive.interval;
-            }
-        }
-        Ok(())
-    }
-
-    fn poll(&mut self, wanted: PollFlags, timeout: Duration) -> Result<PollFlags, Lost> {
-        let mut heard = PollFlags::empty();
-        let mut tunnels = Vec::new();
-        {
-            let mut fds = Vec::with_capacity(2 + self.tasks.len());
-            fds.push(PollFd::new(&self.socket, wanted));
-            fds.push(PollFd::from_borrowed_fd(self.shared.bell.as_fd(), PollFlags::IN));
-            if self.half_sent.is_none() {
-                for (index, task) in self.tasks.iter().enumerate() {
-                    if let Kind::Tunnel(tunnel) = &task.kind
-                        && let Some((local, flags)) = tunnel.interest()
-                    {
-                        tunnels.push(index);
-                        fds.push(PollFd::new(local, flags));
-                    }
-                }
-            }
-            // Rounded up: to wake a moment too early means to wake twice.
-            let timeout = timeout + Duration::from_micros(500);
-            let timeout = Timespec {
-                tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: timeout.subsec_nanos().into(),
-            };
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(Lost(format!("waiting for it: {error}").into())),
-            }
-            heard |= fds[0].revents();
-            if !fds[1].revents().is_empty() {
-                self.shared.bell.heard();
-            }
-            for (index, fd) in tunnels.iter_mut().zip(&fds[2..]) {
-                // Told below, once nothing is borrowed.
-                if !fd.revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-                    *index = usize::MAX;
-                }
-            }
-        }
-        for index in tunnels {
-            if let Some(Task { kind: Kind::Tunnel(tunnel), .. }) = self.tasks.get_mut(index) {
-                tunnel.hung_up();
-            }
-        }
-        Ok(heard)
     }
 
     /// Answers all that still wait, and lets go of the session.

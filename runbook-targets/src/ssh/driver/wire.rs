@@ -23,6 +23,7 @@ pub(in crate::ssh) struct Lost(pub(in crate::ssh) Arc<str>);
 /// libssh2's number for a server that let a request wait for a minute.
 const TIMED_OUT: i32 = -9;
 const AGAIN: i32 = -37;
+const NOT_SENT: i32 = -7;
 /// Errors of one channel: out of order, failure, denied, unknown, exceeded (2), closed, after its
 /// end; wrong state; window full.
 const OF_CHANNEL: [i32; 10] = [-20, -21, -22, -23, -24, -25, -26, -27, -34, -47];
@@ -106,4 +107,9 @@ impl Wire {
 /// Whether a channel was not opened because the server let it wait for too long.
 pub(super) fn timed_out(error: &ssh2::Error) -> bool {
     error.code() == ErrorCode::Session(TIMED_OUT)
+}
+
+/// Whether the kernel took nothing of what was to be sent.
+pub(super) fn unsent(error: &ssh2::Error) -> bool {
+    error.code() == ErrorCode::Session(NOT_SENT)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runbook_core::Exit;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -63,7 +63,9 @@ async fn a_slow_command_does_not_hold_up_quick_ones() {
     let mut dripped = [0; 5];
     slow.stdout.read_exact(&mut dripped).await.unwrap();
     for number in 0..300 {
-        let ran = soon("a quick command", run(&connections, &format!("echo {number}"))).await;
+        let line = format!("echo {number}");
+        let channel = soon("a quick start", connections.open(&line, Purpose::Shell)).await;
+        let ran = soon("a quick command", finish(channel.unwrap(), b"")).await;
         assert_eq!(ran.unwrap().stdout, format!("{number}\n"));
     }
     slow.stdout.read_exact(&mut dripped).await.unwrap();
@@ -222,4 +224,37 @@ async fn a_line_that_can_not_be_sent_is_refused_before_anything_is() {
     assert!(long.to_string().contains("40000 bytes"), "{long}");
     let longest = format!("true {}", "x".repeat(32_000));
     assert_eq!(run(&connections, &longest).await.unwrap().exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn no_answer_is_left_lying_that_was_read_with_something_else() {
+    let server = Sshd::start();
+    // Nothing but the answers themselves may wake the driver.
+    let keepalive = Keepalive { interval: Duration::from_secs(300), count: 3 };
+    let connections = pool(&server, Limits { keepalive, connections: 1, ..limits() });
+    let mut asked = connections.open("exec cat", Purpose::Shell).await.unwrap();
+    let mut told = connections.open("exec cat > /dev/null", Purpose::Shell).await.unwrap();
+    let mut answer = [0; 6];
+    for number in 0..3000 {
+        let question = format!("{number:05}\n");
+        asked.stdin.write_all(question.as_bytes()).await.unwrap();
+        // A write to the other reads what comes for both: now and then just this answer.
+        let since = std::time::Instant::now();
+        while since.elapsed() < Duration::from_micros(number % 150) {
+            std::hint::spin_loop();
+        }
+        told.stdin.write_all(b"x").await.unwrap();
+        soon("the answer", asked.stdout.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, question.as_bytes());
+    }
+}
+
+/// libssh2 does not tell whether the server said how a command ended. A line whose success matters
+/// says so itself.
+#[tokio::test]
+async fn a_channel_that_the_server_closes_on_its_own_looks_like_success() {
+    let server = Sshd::with("ChannelTimeout session:command=1");
+    let connections = pool(&server, limits());
+    let ran = soon("the end", run(&connections, "echo up; sleep 60; exit 3")).await.unwrap();
+    assert_eq!(ran, Ran { exit: Exit::Code(0), stdout: "up\n".into(), stderr: String::new() });
 }

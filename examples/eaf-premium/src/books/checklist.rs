@@ -1,0 +1,42 @@
+//! What is looked at before a release.
+
+use runbook::{Manual, Result, Runbook, Step, runbook};
+use runbook_node::Severity;
+
+use crate::env::Env;
+use crate::platform::Platform;
+
+/// Before a release: what a machine can check, and what a person must
+///
+/// For staging: it builds in the work tree.
+#[runbook]
+pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
+    let eaf = &Platform::new(env)?;
+    b.lock(eaf.lock());
+    b.check(eaf.git.is_clean());
+    b.group("By machine", |b| {
+        for script in ["typecheck", "lint", "test:unit"] {
+            b.step(eaf.npm.script(script).named(script));
+        }
+        b.step(eaf.npm.build("build", env.app.built.clone()).timeout(Platform::BUILD));
+        b.observe(eaf.npm.audit(Severity::High));
+        b.check(eaf.variables.has(Platform::required()));
+        b.check(eaf.variables.is_private());
+    });
+    b.group("By a person", |b| {
+        b.manual(
+            Manual::new("Read the diff once more for secrets")
+                .doc("No key, password or token is committed; `.env.example` names new variables."),
+        );
+        b.manual(
+            Manual::new("Read what the migrations do")
+                .doc("They only add: the release before must still run on the new schema."),
+        );
+        b.manual(
+            Manual::new("Tell who is on call what is released, and when")
+                .doc(format!("That is {}.", env.contacts.on_call)),
+        );
+    });
+    b.step(eaf.npm.forget_kept());
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Against a real nginx.
+
+mod changes;
+mod looks;
+mod site;
