@@ -269,12 +269,14 @@ async fn info(cx: &Observer, redis: &Redis) -> Result<Verdict<Info>> {
 async fn memory(cx: &Observer, redis: &Redis, limit: &u8) -> Result<Verdict<Memory>> {
     let memory = read(&redis.open(cx).await?, redis).await?.memory;
     let (percent, limit) = (memory.percent(), u64::from(*limit));
+    let used = mebibytes(memory.used);
     let of = match memory.max {
-        Some(max) => format!("{} of `maxmemory` ({})", mebibytes(memory.used), memory.policy)
-            .replace("of `", &format!("of {} of `", mebibytes(max))),
+        Some(max) => format!("{used} of {} of `maxmemory` ({})", mebibytes(max), memory.policy),
         None => {
-            let of = mebibytes(memory.of_host);
-            format!("{} of the {of} of its host: it has no `maxmemory`", mebibytes(memory.used))
+            format!(
+                "{used} of the {} of its host: it has no `maxmemory`",
+                mebibytes(memory.of_host)
+            )
         }
     };
     let why = format!("{percent} % is used: {of}");

@@ -27,7 +27,6 @@ pub struct SavedKeys {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedKey {
     key: Key,
-    kind: String,
     /// In milliseconds since 1970; `None` if it stays.
     expires: Option<i64>,
     /// The value as the server writes it down, with a checksum of its own; base64.
@@ -59,7 +58,6 @@ impl SavedKeys {
                 return Err(too_big(redis, key, about));
             }
             let time_to_live: i64 = session.ask(cmd("PTTL").arg(name)).await?;
-            let kind: String = session.ask(cmd("TYPE").arg(name)).await?;
             let dump: Option<Vec<u8>> = session.ask(cmd("DUMP").arg(name)).await?;
             // Gone meanwhile.
             let Some(dump) = dump else { continue };
@@ -68,7 +66,7 @@ impl SavedKeys {
                 return Err(too_big(redis, key, dump.len() as u64));
             }
             let expires = (time_to_live >= 0).then_some(at + time_to_live);
-            saved.push(SavedKey { key: key.clone(), kind, expires, dump: STANDARD.encode(dump) });
+            saved.push(SavedKey { key: key.clone(), expires, dump: STANDARD.encode(dump) });
         }
         Ok(Self { at, keys: saved })
     }
