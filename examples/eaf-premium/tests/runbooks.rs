@@ -67,7 +67,7 @@ fn real(case: Case<Env>) -> Case<Env> {
 
 /// A host on which PM2, git and npm do what they are told.
 fn host() -> Fakes<Env> {
-    let target = FakeTarget::new("eaf").dir("/var/www/eaf_platform/.next").file_with_mode(
+    let target = FakeTarget::new("eaf").dir("/var/www/eaf_platform").file_with_mode(
         "/var/www/eaf_platform/.env",
         VARIABLES,
         0o600,

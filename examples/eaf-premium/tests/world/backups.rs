@@ -1,5 +1,9 @@
 //! Backups, and what a restore gives back.
 
+use std::time::Duration;
+
+use lab::wait_until;
+
 use crate::Test;
 use crate::operator::Stage;
 
@@ -10,6 +14,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_full_disk_leaves_no_half_backup", a_full_disk_leaves_no_half_backup),
     ("a_cut_connection_leaves_the_database_whole", a_cut_connection_leaves_the_database_whole),
 ];
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// What is in the tables, in short.
 fn content(stage: &Stage) -> String {
@@ -91,9 +97,17 @@ fn a_cut_connection_leaves_the_database_whole(stage: &Stage) {
     let before = content(stage);
     let proxy = stage.world.ssh_proxy();
     stage.write_ssh_config("ssh_config", proxy.port(), &stage.path("known_hosts"));
-    proxy.delay(std::time::Duration::from_millis(20));
+    // Slow enough that the lock is there before the restore begins, which then waits for it.
+    proxy.delay(Duration::from_millis(150));
     let run = stage.run_up_to(&["run", "restore", "--yes"], "started   restore/restore");
+    let (postgres, database) = (stage.world.postgres(), stage.world.database());
+    let lock = postgres.hold_lock(database, "\"Copy\"");
+    let waits = "select count(*) from pg_stat_activity where application_name like \
+                 'runbook restore%' and wait_event_type = 'Lock'";
+    wait_until("the restore to be in the middle", SOON, || postgres.psql(database, waits) == "1");
+    proxy.delay(Duration::ZERO);
     proxy.cut();
+    drop(lock);
     let said = run.finish();
     assert_eq!(said.code, Some(1), "{}", said.text);
     assert!(said.text.contains("rolled back"), "{}", said.text);

@@ -188,6 +188,9 @@ fn cookies_are_not_secure(stage: &Stage) {
 }
 
 fn users_get_403_and_the_site_is_well(stage: &Stage) {
-    stage.run(&["run", "csrf-403", "--yes"], 0);
+    stage.run(&["run", "csrf-403"], 5);
+    let unit = "the-site-was-never-at-fault/tell-the-users-to-reload-the-page";
+    stage.run(&["approve", "last", unit], 0);
+    stage.run(&["resume", "last"], 0);
     diagnosis(stage, &["Tell the users to reload the page", "succeeded"]);
 }
