@@ -81,11 +81,15 @@ impl FileWas {
     }
 }
 
-/// Beside it, called after the run and unit: each has its own, and finds it again when resumed.
 fn backup_of(cx: &Observer, path: &Path) -> PathBuf {
+    beside(cx, path, "before")
+}
+
+/// Beside it, called after the run and unit: each has its own, and finds it again when resumed.
+pub(crate) fn beside(cx: &Observer, path: &Path, word: &str) -> PathBuf {
     let unit = hex(&Sha256::digest(cx.unit_id().as_str()));
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".before-{}-{}", cx.run_id(), unit.get(..8).unwrap_or(&unit)));
+    name.push(format!(".{word}-{}-{}", cx.run_id(), unit.get(..8).unwrap_or(&unit)));
     name.into()
 }
 

@@ -33,6 +33,7 @@
 extern crate runbook_core as runbook;
 
 mod about;
+mod archive;
 mod bytes;
 mod cgroup;
 mod clamav;
@@ -54,6 +55,7 @@ mod sockets;
 mod upkeep;
 
 pub use crate::about::Os;
+pub use crate::archive::{Archive, FolderWas, NotThere, VerifiedArchive};
 pub use crate::bytes::Bytes;
 pub use crate::clamav::Clamd;
 pub use crate::disk::{Disk, FolderSize, Inodes};

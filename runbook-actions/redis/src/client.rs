@@ -88,7 +88,7 @@ impl Redis {
     /// # Errors
     /// The server can't be reached, or refuses.
     pub async fn read<'a>(&self, cx: &'a Observer) -> Result<Reader<'a>> {
-        Session::open(self, cx).await.map(Reader)
+        self.open(cx).await.map(Reader)
     }
 
     /// Opens a connection on which anything can be done.
@@ -105,7 +105,12 @@ impl Redis {
     /// # Errors
     /// The server can't be reached, or refuses.
     pub async fn session<'a>(&self, cx: &'a Context) -> Result<Session<'a>> {
-        Session::open(self, cx.observer()).await
+        self.open(cx.observer()).await
+    }
+
+    /// For our own looks: a unit that held two connections could wait for another that does.
+    pub(crate) async fn open<'a>(&self, cx: &'a Observer) -> Result<Session<'a>> {
+        Session::open(self, cx).await
     }
 
     pub(crate) fn pool(&self) -> &Pool {

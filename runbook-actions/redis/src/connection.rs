@@ -21,7 +21,7 @@ use crate::error::{At, Error};
 pub(crate) type Pool = managed::Pool<Manager>;
 
 /// How many units may talk at the same time.
-const AT_MOST: usize = 8;
+const AT_MOST: usize = 32;
 
 /// The name under which we show in `CLIENT LIST`.
 const NAME: &str = "runbook";
@@ -115,7 +115,11 @@ impl Connection {
         };
         said.await.map_err(|error| match error {
             Error::TimedOut { .. } => unreachable(silent),
-            Error::Lost { .. } => unreachable("it hung up at once".into()),
+            Error::Lost { .. } => unreachable(
+                "it hung up at once: it may have no connection left (`maxclients`), or speak \
+                 only TLS there"
+                    .into(),
+            ),
             Error::Answer { .. } => unreachable("what answers there is no Redis server".into()),
             error => error.into_failure(),
         })?;
@@ -125,6 +129,8 @@ impl Connection {
     }
 }
 
+/// Through the target itself: the pool knows no unit. Whoever waits for the stream stops when its
+/// unit is to stop.
 async fn dial(host: &Host, config: &Config) -> Result<BoxStream> {
     let address = config.address();
     host.target().connect(&address).await.map_err(|failure| {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Redis;
 use crate::error::Error;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// How many keys there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Redis {
 /// Count the keys
 #[check(title = "How many keys there are in {redis}", preview = "INFO keyspace")]
 async fn contents(cx: &Observer, redis: &Redis) -> Result<Verdict<Contents>> {
-    let there = count(&redis.read(cx).await?, redis).await?;
+    let there = count(&redis.open(cx).await?, redis).await?;
     let why = format!("{} keys, {} in all databases of the server", there.keys, there.total());
     Ok(Verdict::pass(there, why))
 }
@@ -80,9 +80,9 @@ async fn contents(cx: &Observer, redis: &Redis) -> Result<Verdict<Contents>> {
     preview = "FLUSHDB ASYNC"
 )]
 async fn flush_database(cx: &Context, redis: &Redis, keys: u64) -> Result<u64> {
-    let now = count(&redis.read(cx.observer()).await?, redis).await?.keys;
-    refuse_more(redis, keys, now)?;
     let session = redis.session(cx).await?.patient();
+    let now = count(&session, redis).await?.keys;
+    refuse_more(redis, keys, now)?;
     session.ask::<()>(cmd("FLUSHDB").arg("ASYNC")).await?;
     cx.say(format!("{now} keys deleted"));
     Ok(now)
@@ -96,9 +96,9 @@ async fn flush_database(cx: &Context, redis: &Redis, keys: u64) -> Result<u64> {
     preview = "FLUSHALL ASYNC"
 )]
 async fn flush_all(cx: &Context, redis: &Redis, keys: u64) -> Result<u64> {
-    let now = count(&redis.read(cx.observer()).await?, redis).await?.total();
-    refuse_more(redis, keys, now)?;
     let session = redis.session(cx).await?.patient();
+    let now = count(&session, redis).await?.total();
+    refuse_more(redis, keys, now)?;
     session.ask::<()>(cmd("FLUSHALL").arg("ASYNC")).await?;
     cx.say(format!("{now} keys deleted"));
     Ok(now)
@@ -118,8 +118,8 @@ fn refuse_more(redis: &Redis, counted: u64, now: u64) -> Result<()> {
     .into_failure())
 }
 
-async fn count(reader: &Reader<'_>, redis: &Redis) -> Result<Contents> {
-    let text: String = reader.ask(cmd("INFO").arg("keyspace")).await?;
+async fn count(session: &Session<'_>, redis: &Redis) -> Result<Contents> {
+    let text: String = session.ask(cmd("INFO").arg("keyspace")).await?;
     let databases: Vec<(u32, u64)> = text
         .lines()
         .filter_map(|line| {

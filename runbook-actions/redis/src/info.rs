@@ -8,7 +8,7 @@ use deadpool_redis::redis::cmd;
 
 use crate::client::Redis;
 use crate::error::Error;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// What a server says about itself (`INFO`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -234,14 +234,14 @@ impl Redis {
 /// The server answers
 #[check(title = "{redis} answers", preview = "PING")]
 async fn ping(cx: &Observer, redis: &Redis) -> Result<Verdict<String>> {
-    let said: String = redis.read(cx).await?.ask(&cmd("PING")).await?;
+    let said: String = redis.open(cx).await?.ask(&cmd("PING")).await?;
     Ok(Verdict::pass_if(said == "PONG", said.clone(), format!("PING gives {said}")))
 }
 
 /// The server takes commands
 #[check(title = "The server of {redis} takes commands", preview = "INFO")]
 async fn accepting(cx: &Observer, redis: &Redis) -> Result<Verdict<Info>> {
-    let info = read(&redis.read(cx).await?, redis).await?;
+    let info = read(&redis.open(cx).await?, redis).await?;
     let why = format!("version {}, {}, up for {} s", info.version, info.role, info.uptime_seconds);
     Ok(if info.persistence.loading {
         Verdict::fail(info, "it is loading its data")
@@ -253,7 +253,7 @@ async fn accepting(cx: &Observer, redis: &Redis) -> Result<Verdict<Info>> {
 /// What the server says about itself
 #[check(title = "What {redis} says about itself", preview = "INFO")]
 async fn info(cx: &Observer, redis: &Redis) -> Result<Verdict<Info>> {
-    let info = read(&redis.read(cx).await?, redis).await?;
+    let info = read(&redis.open(cx).await?, redis).await?;
     let why = format!(
         "version {}, {}; {} used; {} connections",
         info.version,
@@ -267,14 +267,16 @@ async fn info(cx: &Observer, redis: &Redis) -> Result<Verdict<Info>> {
 /// Enough memory is free
 #[check(title = "{redis} uses less than {limit} % of its memory", preview = "INFO memory")]
 async fn memory(cx: &Observer, redis: &Redis, limit: &u8) -> Result<Verdict<Memory>> {
-    let memory = read(&redis.read(cx).await?, redis).await?.memory;
+    let memory = read(&redis.open(cx).await?, redis).await?.memory;
     let (percent, limit) = (memory.percent(), u64::from(*limit));
+    let used = mebibytes(memory.used);
     let of = match memory.max {
-        Some(max) => format!("{} of `maxmemory` ({})", mebibytes(memory.used), memory.policy)
-            .replace("of `", &format!("of {} of `", mebibytes(max))),
+        Some(max) => format!("{used} of {} of `maxmemory` ({})", mebibytes(max), memory.policy),
         None => {
-            let of = mebibytes(memory.of_host);
-            format!("{} of the {of} of its host: it has no `maxmemory`", mebibytes(memory.used))
+            format!(
+                "{used} of the {} of its host: it has no `maxmemory`",
+                mebibytes(memory.of_host)
+            )
         }
     };
     let why = format!("{percent} % is used: {of}");
@@ -296,7 +298,7 @@ async fn memory(cx: &Observer, redis: &Redis, limit: &u8) -> Result<Verdict<Memo
 async fn hit_ratio(cx: &Observer, redis: &Redis, least: &u8) -> Result<Verdict<Stats>> {
     /// Fewer say nothing.
     const ENOUGH: u64 = 1000;
-    let stats = read(&redis.read(cx).await?, redis).await?.stats;
+    let stats = read(&redis.open(cx).await?, redis).await?.stats;
     let lookups = stats.hits + stats.misses;
     let Some(percent) = stats.hit_percent() else {
         return Ok(Verdict::pass(stats, "nothing was looked up yet"));
@@ -317,7 +319,7 @@ async fn hit_ratio(cx: &Observer, redis: &Redis, least: &u8) -> Result<Verdict<S
     preview = "INFO clients"
 )]
 async fn clients(cx: &Observer, redis: &Redis, limit: &u8) -> Result<Verdict<Clients>> {
-    let clients = read(&redis.read(cx).await?, redis).await?.clients;
+    let clients = read(&redis.open(cx).await?, redis).await?.clients;
     let Some(max) = clients.max else {
         let why = format!("{} connections; the server does not say of how many", clients.connected);
         return Ok(Verdict::pass(clients, why));
@@ -336,7 +338,7 @@ async fn clients(cx: &Observer, redis: &Redis, limit: &u8) -> Result<Verdict<Cli
 /// The server saves its data
 #[check(title = "{redis} saves its data", preview = "INFO persistence")]
 async fn saves(cx: &Observer, redis: &Redis) -> Result<Verdict<Persistence>> {
-    let state = read(&redis.read(cx).await?, redis).await?.persistence;
+    let state = read(&redis.open(cx).await?, redis).await?.persistence;
     let mut wrong = Vec::new();
     if !state.snapshot_ok {
         wrong.push(format!("the last snapshot failed; {} changes since", state.changes_since));
@@ -369,8 +371,8 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
 }
 
 /// Asks, and reads the answer.
-pub(crate) async fn read(reader: &Reader<'_>, redis: &Redis) -> Result<Info> {
-    let text: String = reader.ask(&cmd("INFO")).await?;
+pub(crate) async fn read(session: &Session<'_>, redis: &Redis) -> Result<Info> {
+    let text: String = session.ask(&cmd("INFO")).await?;
     parse(&text).map_err(|field| {
         let why = format!("`{field}` is missing, or no number");
         let place = redis.to_string();

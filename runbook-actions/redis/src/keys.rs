@@ -13,7 +13,7 @@ use crate::client::Redis;
 use crate::error::Error;
 use crate::key::Key;
 use crate::saved::SavedKeys;
-use crate::session::{Reader, Session};
+use crate::session::Session;
 
 /// How many keys one command looks through, or deletes.
 const BATCH: usize = 1000;
@@ -112,10 +112,10 @@ async fn keys(
     pattern: &str,
     at_most: &usize,
 ) -> Result<Verdict<Keys>> {
-    let reader = redis.read(cx).await?;
+    let session = redis.open(cx).await?;
     let mut found = BTreeSet::new();
     let mut cursor = Cursor::new(pattern);
-    while let Some(batch) = cursor.next(&reader).await? {
+    while let Some(batch) = cursor.next(&session).await? {
         found.extend(batch);
         if found.len() > *at_most {
             break;
@@ -172,11 +172,10 @@ async fn delete_matching(cx: &Context, redis: &Redis, pattern: &str) -> Result<u
         }
         .into_failure());
     }
-    let reader = redis.read(cx.observer()).await?;
     let session = redis.session(cx).await?;
     let mut deleted = 0;
     let mut cursor = Cursor::new(pattern);
-    while let Some(batch) = cursor.next(&reader).await? {
+    while let Some(batch) = cursor.next(&session).await? {
         if !batch.is_empty() {
             deleted += unlink(&session, &batch).await?;
         }
@@ -188,11 +187,11 @@ async fn delete_matching(cx: &Context, redis: &Redis, pattern: &str) -> Result<u
 
 impl Rollback<delete_key> for SavedKeys {
     async fn record(step: &delete_key, cx: &Observer) -> Result<Self> {
-        Self::of(&step.redis, cx, std::slice::from_ref(&step.key)).await
+        Self::of(&step.redis, &step.redis.open(cx).await?, std::slice::from_ref(&step.key)).await
     }
 
     async fn rollback(&self, step: &delete_key, _: Option<&bool>, cx: &Context) -> Result<()> {
-        self.put_back(&step.redis, cx).await
+        self.put_back(&step.redis.session(cx).await?, cx).await
     }
 
     fn restored(&self, now: &Self) -> bool {
@@ -202,11 +201,11 @@ impl Rollback<delete_key> for SavedKeys {
 
 impl Rollback<delete> for SavedKeys {
     async fn record(step: &delete, cx: &Observer) -> Result<Self> {
-        Self::of(&step.redis, cx, &step.keys.get(cx)?.keys).await
+        Self::of(&step.redis, &step.redis.open(cx).await?, &step.keys.get(cx)?.keys).await
     }
 
     async fn rollback(&self, step: &delete, _: Option<&u64>, cx: &Context) -> Result<()> {
-        self.put_back(&step.redis, cx).await
+        self.put_back(&step.redis.session(cx).await?, cx).await
     }
 
     fn restored(&self, now: &Self) -> bool {
@@ -234,11 +233,11 @@ impl Cursor {
         Self { pattern: pattern.to_owned(), at: Some(0) }
     }
 
-    async fn next(&mut self, reader: &Reader<'_>) -> Result<Option<Vec<Key>>> {
+    async fn next(&mut self, session: &Session<'_>) -> Result<Option<Vec<Key>>> {
         let Some(at) = self.at else { return Ok(None) };
         let mut scan: Cmd = cmd("SCAN");
         scan.arg(at).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(BATCH);
-        let (next, batch): (u64, Vec<Vec<u8>>) = reader.ask(&scan).await?;
+        let (next, batch): (u64, Vec<Vec<u8>>) = session.ask(&scan).await?;
         self.at = (next != 0).then_some(next);
         Ok(Some(batch.into_iter().map(Key::from).collect()))
     }

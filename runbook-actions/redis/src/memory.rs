@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::Redis;
 use crate::error::Error;
 use crate::info::{mebibytes, read};
-use crate::session::Reader;
+use crate::session::Session;
 
 /// What `MEMORY PURGE` gave back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +65,10 @@ impl Redis {
 /// Give free memory back to the host
 #[step(title = "Give free memory of {redis} back", harmless, repeatable, preview = "MEMORY PURGE")]
 async fn purge_memory(cx: &Context, redis: &Redis) -> Result<Purged> {
-    let reader = redis.read(cx.observer()).await?;
-    let resident_before = read(&reader, redis).await?.memory.resident;
     let session = redis.session(cx).await?.patient();
+    let resident_before = read(&session, redis).await?.memory.resident;
     session.ask::<()>(cmd("MEMORY").arg("PURGE")).await?;
-    let resident_after = read(&reader, redis).await?.memory.resident;
+    let resident_after = read(&session, redis).await?.memory.resident;
     cx.say(format!("{} before, {} after", mebibytes(resident_before), mebibytes(resident_after)));
     Ok(Purged { resident_before, resident_after })
 }
@@ -83,7 +82,8 @@ async fn purge_memory(cx: &Context, redis: &Redis) -> Result<Purged> {
     preview = "CONFIG SET maxmemory {bytes}"
 )]
 async fn set_max_memory(cx: &Context, redis: &Redis, bytes: u64) -> Result<()> {
-    let memory = read(&redis.read(cx.observer()).await?, redis).await?.memory;
+    let session = redis.session(cx).await?;
+    let memory = read(&session, redis).await?.memory;
     if bytes > 0 && bytes < memory.used && memory.policy != "noeviction" {
         return Err(Error::Unsafe {
             place: redis.to_string(),
@@ -97,29 +97,29 @@ async fn set_max_memory(cx: &Context, redis: &Redis, bytes: u64) -> Result<()> {
         }
         .into_failure());
     }
-    set(cx, redis, bytes).await
+    set(&session, bytes).await
 }
 
 async fn is_set(cx: &Observer, redis: &Redis, bytes: &u64) -> Result<Option<()>> {
-    let now = get(&redis.read(cx).await?, redis).await?;
+    let now = get(&redis.open(cx).await?, redis).await?;
     Ok((now == *bytes).then_some(()))
 }
 
 impl Rollback<set_max_memory> for MaxMemoryBefore {
     async fn record(step: &set_max_memory, cx: &Observer) -> Result<Self> {
-        let reader = step.redis.read(cx).await?;
-        Ok(Self { bytes: get(&reader, &step.redis).await? })
+        let session = step.redis.open(cx).await?;
+        Ok(Self { bytes: get(&session, &step.redis).await? })
     }
 
     async fn rollback(&self, step: &set_max_memory, _: Option<&()>, cx: &Context) -> Result<()> {
-        set(cx, &step.redis, self.bytes).await
+        set(&step.redis.session(cx).await?, self.bytes).await
     }
 }
 
-async fn get(reader: &Reader<'_>, redis: &Redis) -> Result<u64> {
-    Ok(read(reader, redis).await?.memory.max.unwrap_or(0))
+async fn get(session: &Session<'_>, redis: &Redis) -> Result<u64> {
+    Ok(read(session, redis).await?.memory.max.unwrap_or(0))
 }
 
-async fn set(cx: &Context, redis: &Redis, bytes: u64) -> Result<()> {
-    redis.session(cx).await?.ask(cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes)).await
+async fn set(session: &Session<'_>, bytes: u64) -> Result<()> {
+    session.ask(cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes)).await
 }

@@ -17,7 +17,7 @@ use runbook_core::Result;
 
 use crate::client::Redis;
 use crate::error::Error;
-use crate::session::Reader;
+use crate::session::Session;
 
 pub use self::counts::Counts;
 pub use self::flow::Flow;
@@ -101,13 +101,13 @@ impl Queue {
 
     /// What BullMQ notes about the queue itself. The error is that there is no such queue: a name
     /// that is mistyped would look like a queue where all is well.
-    async fn meta(&self, reader: &Reader<'_>) -> Result<Meta> {
+    async fn meta(&self, session: &Session<'_>) -> Result<Meta> {
         let mut ask = cmd("HMGET");
         ask.arg(self.key("meta")).arg(&["paused", "version"]);
-        let (paused, version): (Option<String>, Option<String>) = reader.ask(&ask).await?;
+        let (paused, version): (Option<String>, Option<String>) = session.ask(&ask).await?;
         if paused.is_none()
             && version.is_none()
-            && !reader.ask::<bool>(cmd("EXISTS").arg(self.key("meta"))).await?
+            && !session.ask::<bool>(cmd("EXISTS").arg(self.key("meta"))).await?
         {
             let (place, queue) = (self.redis.to_string(), self.name.clone());
             return Err(Error::NoQueue { place, queue, key: self.key("meta") }.into_failure());
@@ -116,8 +116,8 @@ impl Queue {
     }
 
     /// How changes have to be written.
-    async fn layout(&self, reader: &Reader<'_>) -> Result<Layout> {
-        let version = self.meta(reader).await?.version;
+    async fn layout(&self, session: &Session<'_>) -> Result<Layout> {
+        let version = self.meta(session).await?.version;
         Layout::of(version.as_deref()).ok_or_else(|| {
             Error::Unsafe {
                 place: self.to_string(),

@@ -3,14 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deadpool_redis::redis::cmd;
-use runbook_core::{Context, Observer, Result};
+use runbook_core::{Context, Failure, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Redis;
 use crate::error::Error;
 use crate::info::mebibytes;
 use crate::key::Key;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// What keys held before they were deleted: how [`Redis::delete`] and [`Redis::delete_key`] are
 /// undone.
@@ -27,7 +27,6 @@ pub struct SavedKeys {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedKey {
     key: Key,
-    kind: String,
     /// In milliseconds since 1970; `None` if it stays.
     expires: Option<i64>,
     /// The value as the server writes it down, with a checksum of its own; base64.
@@ -42,26 +41,24 @@ impl SavedKeys {
     pub const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
     /// Those of `keys` that are there.
-    pub(crate) async fn of(redis: &Redis, cx: &Observer, keys: &[Key]) -> Result<Self> {
+    pub(crate) async fn of(redis: &Redis, session: &Session<'_>, keys: &[Key]) -> Result<Self> {
         if keys.len() > Self::MAX_KEYS {
             let why = format!("{} keys are too many to be put back", keys.len());
             return Err(too_much(redis, why));
         }
-        let reader = redis.read(cx).await?;
-        let at = now(&reader).await?;
+        let at = now(session).await?;
         let mut saved = Vec::with_capacity(keys.len());
         let mut bytes = 0;
         for key in keys {
             let name = key.as_bytes();
             // An estimate, but one that does not copy the value.
-            let about: Option<u64> = reader.ask(cmd("MEMORY").arg("USAGE").arg(name)).await?;
+            let about: Option<u64> = session.ask(cmd("MEMORY").arg("USAGE").arg(name)).await?;
             let Some(about) = about else { continue };
             if bytes + about > Self::MAX_BYTES * 2 {
                 return Err(too_big(redis, key, about));
             }
-            let time_to_live: i64 = reader.ask(cmd("PTTL").arg(name)).await?;
-            let kind: String = reader.ask(cmd("TYPE").arg(name)).await?;
-            let dump: Option<Vec<u8>> = reader.ask(cmd("DUMP").arg(name)).await?;
+            let time_to_live: i64 = session.ask(cmd("PTTL").arg(name)).await?;
+            let dump: Option<Vec<u8>> = session.ask(cmd("DUMP").arg(name)).await?;
             // Gone meanwhile.
             let Some(dump) = dump else { continue };
             bytes += dump.len() as u64;
@@ -69,14 +66,13 @@ impl SavedKeys {
                 return Err(too_big(redis, key, dump.len() as u64));
             }
             let expires = (time_to_live >= 0).then_some(at + time_to_live);
-            saved.push(SavedKey { key: key.clone(), kind, expires, dump: STANDARD.encode(dump) });
+            saved.push(SavedKey { key: key.clone(), expires, dump: STANDARD.encode(dump) });
         }
         Ok(Self { at, keys: saved })
     }
 
     /// Puts those back that are not there, and whose time is not over.
-    pub(crate) async fn put_back(&self, redis: &Redis, cx: &Context) -> Result<()> {
-        let session = redis.session(cx).await?;
+    pub(crate) async fn put_back(&self, session: &Session<'_>, cx: &Context) -> Result<()> {
         let mut again = 0;
         for SavedKey { key, expires, dump, .. } in &self.keys {
             let dump = STANDARD.decode(dump)?;
@@ -108,12 +104,12 @@ impl SavedKeys {
 }
 
 /// The server's clock, in milliseconds since 1970.
-pub(crate) async fn now(reader: &Reader<'_>) -> Result<i64> {
-    let (seconds, micros): (i64, i64) = reader.ask(&cmd("TIME")).await?;
+pub(crate) async fn now(session: &Session<'_>) -> Result<i64> {
+    let (seconds, micros): (i64, i64) = session.ask(&cmd("TIME")).await?;
     Ok(seconds * 1000 + micros / 1000)
 }
 
-fn too_big(redis: &Redis, key: &Key, bytes: u64) -> runbook_core::Failure {
+fn too_big(redis: &Redis, key: &Key, bytes: u64) -> Failure {
     let (of, most) = (mebibytes(bytes), mebibytes(SavedKeys::MAX_BYTES));
     too_much(
         redis,
@@ -121,7 +117,7 @@ fn too_big(redis: &Redis, key: &Key, bytes: u64) -> runbook_core::Failure {
     )
 }
 
-fn too_much(redis: &Redis, why: String) -> runbook_core::Failure {
+fn too_much(redis: &Redis, why: String) -> Failure {
     Error::Unsafe {
         place: redis.to_string(),
         why,

@@ -42,12 +42,7 @@ impl Reader<'_> {
             }
             .into_failure());
         }
-        self.ask(&command).await
-    }
-
-    /// Asks with a command that only looks, as its author knows.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        self.0.ask(command).await
+        self.0.ask(&command).await
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use runbook_core::{BoxRead, BoxWrite, Failure, FailureKind, Result, Spawn, quote, scrub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
 use super::shell;
@@ -17,6 +18,12 @@ use super::target::Limits;
 use super::words::compact;
 
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
+
+/// How long the login shell and its files may take.
+pub(super) const GREETING: Duration = Duration::from_secs(30);
+
+/// And the end of a channel, once it says nothing more.
+const WORD: Duration = Duration::from_secs(1);
 
 /// One lifeline with the shells that bear its mark: they live and end together.
 pub(super) struct Lifeline {
@@ -111,16 +118,29 @@ impl Lifeline {
             let framed = shell::framed(script.as_bytes());
             let Channel { stdin, stdout, stderr, exit } = channel;
             tokio::spawn(speak(stdin, framed, heard, limits.beat));
-            let answers = Arc::clone(&self.answers);
+            let (answers, noise) = (Arc::clone(&self.answers), Noise::default());
             let (ready, greeting) = oneshot::channel();
-            tokio::spawn(async move {
-                tokio::join!(listen(stdout, &answers, ready), drain(stderr));
-                drop(exit);
+            let heard = noise.clone();
+            let mut listening = tokio::spawn(async move {
+                tokio::join!(listen(stdout, &answers, ready, &heard), drain(stderr, &heard));
+                Some(exit)
             });
-            greeting.await.map_err(|_| {
-                Failure::msg(format!("there is no `sh` that works on {}", self.place))
-                    .next(format!("look at what the login shell there says: `{line}`"))
-            })
+            let why = match timeout(GREETING, greeting).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => {
+                    // Its own failure, if it is the connection that was lost.
+                    let end = async { (&mut listening).await.ok()??.await.ok() };
+                    if let Ok(Some(Err(failure))) = timeout(WORD, end).await {
+                        return Err(failure);
+                    }
+                    "there is no `sh` that works".to_owned()
+                }
+                Err(_) => format!("`sh` is not ready after {} s", GREETING.as_secs()),
+            };
+            listening.abort();
+            *self.answers.all() = None;
+            Err(Failure::msg(format!("{why} on {}{}", self.place, noise.said()))
+                .next(format!("look at what the login shell there makes of this line: `{line}`")))
         };
         self.opened.get_or_try_init(open).await.copied()
     }
@@ -239,14 +259,20 @@ async fn speak(
 }
 
 /// Hands its answers on: each is a line, a number and the rest.
-async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<()>) {
+async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<()>, noise: &Noise) {
     /// No answer is so long.
     const LONG: usize = 1 << 20;
     let (mut buffer, mut line, mut ready) = (vec![0; 4096], Vec::new(), Some(ready));
+    let mut before = 0;
     while let Ok(read) = stdout.read(&mut buffer).await
         && read > 0
         && line.len() < LONG
+        && before < LONG
     {
+        if ready.is_some() {
+            before += read;
+            noise.hear(&buffer[..read]);
+        }
         for byte in &buffer[..read] {
             if *byte != b'\n' {
                 line.push(*byte);
@@ -270,7 +296,33 @@ async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<(
     *answers.all() = None;
 }
 
-async fn drain(mut from: BoxRead) {
+async fn drain(mut from: BoxRead, noise: &Noise) {
     let mut buffer = [0; 512];
-    while matches!(from.read(&mut buffer).await, Ok(1..)) {}
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        noise.hear(&buffer[..read]);
+    }
+}
+
+/// The first of what a login shell says before it is ready.
+#[derive(Clone, Default)]
+struct Noise(Arc<Mutex<Vec<u8>>>);
+
+impl Noise {
+    fn all(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        const KEPT: usize = 200;
+        let mut all = self.all();
+        let room = KEPT.saturating_sub(all.len()).min(bytes.len());
+        all.extend_from_slice(&bytes[..room]);
+    }
+
+    fn said(&self) -> String {
+        let all = self.all();
+        let text = String::from_utf8_lossy(&all);
+        let text = text.trim().escape_debug().to_string();
+        if text.is_empty() { text } else { format!("; it says `{}`", scrub(&text)) }
+    }
 }

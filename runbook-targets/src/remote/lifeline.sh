@@ -223,7 +223,8 @@ _alone= _files= _pids= _late=
 birth $$
 _me=$_birth
 watch
-echo +
+# Whatever was said before is on lines of its own.
+printf '\n+\n'
 # The signal ends the reading.
 while IFS= read -r _say && [ -z "$_late" ]; do eval "$_say"; done
 kill "$_watch"

@@ -41,6 +41,8 @@ pub(super) struct Pooled<C: Channels> {
     ended: Option<Result<Exit, Problem>>,
     /// It was killed: nobody knows whether its shell is as it was.
     killed: bool,
+    /// Its shell is for it alone.
+    single: bool,
     /// What a dropped one gets to end in order.
     pub(super) patience: Duration,
     /// It was dropped, and what is left of it ends it. If that is dropped too, as when the runtime
@@ -66,7 +68,10 @@ impl<C: Channels> Pooled<C> {
         asked: Option<&Command>,
     ) -> Result<Self> {
         let permit = Arc::clone(&inner.permits).acquire_owned().await?;
-        let shell = match inner.pool.take() {
+        // What `asked` for nothing is a script of ours, whose shells are not isolated.
+        let single = inner.limits.isolated && asked.is_some();
+        let ready = if single { inner.spare.take().await } else { inner.pool.take() };
+        let shell = match ready {
             Some(shell) => shell,
             None => Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?,
         };
@@ -90,6 +95,7 @@ impl<C: Channels> Pooled<C> {
             asked: asked.cloned(),
             ended: None,
             killed: false,
+            single,
             patience: Duration::ZERO,
             left: false,
         };
@@ -102,6 +108,9 @@ impl<C: Channels> Pooled<C> {
                 return Err(process.lost(&error.to_string()).await);
             }
         }
+        if single {
+            inner.spare.open(inner);
+        }
         Ok(process)
     }
 
@@ -109,7 +118,7 @@ impl<C: Channels> Pooled<C> {
     async fn settle(&mut self, out: Ended, err: Ended) -> Result<Exit> {
         let (Ended::Said(said), Ended::Said(_)) = (&out, &err) else {
             let why = match (out, err) {
-                (Ended::Failed(_, why), _) | (_, Ended::Failed(_, why)) => why,
+                (Ended::Failed(_, why), _) | (_, Ended::Failed(_, why)) => why.message,
                 _ => "its shell is gone".to_owned(),
             };
             return Err(self.lost(&why).await);
@@ -151,6 +160,7 @@ impl<C: Channels> Pooled<C> {
         if let Some((stdout, stderr)) = sources
             && lingers == "0"
             && !self.killed
+            && !self.single
         {
             self.inner.pool.give(Shell { stdin, stdout, stderr, about }, &self.inner.limits);
         }
@@ -158,6 +168,13 @@ impl<C: Channels> Pooled<C> {
 
     /// The connection is gone, or the shell: what the command did is not known.
     async fn lost(&mut self, why: &str) -> Failure {
+        if let Some(Rest { about, .. }) = &self.rest
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // It may be its channel alone that was lost.
+            let (lifeline, whom) = (Arc::clone(&about.lifeline), about.whom.clone());
+            runtime.spawn(async move { lifeline.kill(&whom, true, Duration::ZERO).await });
+        }
         let exit = self.rest.as_mut().and_then(|rest| rest.about.exit.take());
         let Some(exit) = exit else { return gone(self.inner.name(), why) };
         match timeout(WORD, exit).await {
@@ -260,6 +277,7 @@ impl<C: Channels> Drop for Pooled<C> {
             asked: None,
             ended: None,
             killed: false,
+            single: self.single,
             patience: self.patience,
             left: true,
         };

@@ -8,17 +8,19 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 
-use runbook_core::{BoxRead, BoxWrite, Exit, Result, Spawn};
-use tokio::io::{AsyncRead, ReadBuf};
+use runbook_core::{BoxRead, BoxWrite, Exit, Failure, Result, Spawn};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{Lifeline, Whom};
+use super::lifeline::{GREETING, Lifeline, Whom};
 use super::stream::Scanner;
-use super::target::Limits;
+use super::target::{Inner, Limits};
 use super::words::compact;
 
 static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
@@ -99,6 +101,26 @@ impl Shell {
         })
     }
 
+    /// Waits until it says that it is ready, past all that its login files say.
+    async fn greeted(mut self) -> Result<Self> {
+        /// No greeting is so long.
+        const LONG: usize = 1 << 20;
+        self.stdin.write_all(&std::mem::take(&mut self.about.prologue)).await?;
+        self.stdin.flush().await?;
+        for (from, scanner) in [&mut self.stdout, &mut self.stderr] {
+            let (mut buffer, mut heard) = ([0; 4096], 0);
+            while !scanner.is_greeted() {
+                let read = from.read(&mut buffer).await?;
+                heard += read;
+                if read == 0 || heard > LONG {
+                    return Err(Failure::msg("a shell that was opened ahead is not ready"));
+                }
+                scanner.push(&buffer[..read], &mut Vec::new());
+            }
+        }
+        Ok(self)
+    }
+
     /// Whether it is still there, and silent as it should be.
     fn waits(&mut self) -> bool {
         let quiet = |from: &mut BoxRead| {
@@ -108,6 +130,38 @@ impl Shell {
             Pin::new(from).poll_read(&mut cx, &mut buffer).is_pending()
         };
         self.about.lifeline.lives() && quiet(&mut self.stdout.0) && quiet(&mut self.stderr.0)
+    }
+}
+
+/// One shell that has run nothing yet, opened while others run: whoever needs a new one need not
+/// wait for a channel.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Option<JoinHandle<Result<Shell>>>>);
+
+impl Spare {
+    fn slot(&self) -> MutexGuard<'_, Option<JoinHandle<Result<Shell>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one there is, also if it is only about to be.
+    pub(super) async fn take(&self) -> Option<Shell> {
+        let opening = self.slot().take()?;
+        // Why it could not be opened is seen by whoever opens another now.
+        let mut shell = opening.await.ok()?.ok()?;
+        shell.waits().then_some(shell)
+    }
+
+    /// Opens one, unless there is one.
+    pub(super) fn open<C: Channels>(&self, inner: &Arc<Inner<C>>) {
+        let mut slot = self.slot();
+        if slot.is_none() {
+            let inner = Arc::clone(inner);
+            *slot = Some(tokio::spawn(async move {
+                let shell = Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?;
+                // One that hangs must not keep those waiting who could open another.
+                timeout(GREETING, shell.greeted()).await?
+            }));
+        }
     }
 }
 
@@ -131,14 +185,5 @@ impl Pool {
         if idle.len() < limits.idle {
             idle.push(shell);
         }
-    }
-}
-
-/// Polls `what` once.
-pub(super) fn now<T>(what: &mut oneshot::Receiver<T>) -> Option<T> {
-    let mut cx = Context::from_waker(Waker::noop());
-    match Pin::new(what).poll(&mut cx) {
-        Poll::Ready(done) => done.ok(),
-        Poll::Pending => None,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use memchr::memmem::Finder;
-use runbook_core::BoxRead;
+use runbook_core::{BoxRead, Failure, Problem};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// What is kept for a reader that does not read: as much as a pipe holds.
@@ -47,7 +47,7 @@ pub(super) enum Ended {
     /// The channel ended before.
     Cut,
     /// It could not be read.
-    Failed(io::ErrorKind, String),
+    Failed(io::ErrorKind, Problem),
 }
 
 /// Who drives a side.
@@ -157,7 +157,10 @@ impl Half {
         }
         let before = self.ready.len();
         match read {
-            Err(error) => self.end(Ended::Failed(error.kind(), error.to_string())),
+            Err(error) => {
+                let kind = error.kind();
+                self.end(Ended::Failed(kind, Failure::from(error).to_problem()));
+            }
             Ok(()) if buffer.filled().is_empty() => self.end(Ended::Cut),
             Ok(()) if self.lingers => self.ready.extend_from_slice(buffer.filled()),
             Ok(()) => {
@@ -296,6 +299,11 @@ impl Scanner {
         self
     }
 
+    /// Whether the shell is ready.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// For the next command of the same shell.
     fn again(&mut self) -> Self {
         Self {
@@ -327,7 +335,7 @@ impl Scanner {
 
     /// Appends the output that is in `bytes` to `out`; gives the words at the command's end if
     /// they are there. What comes after them is held.
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<String> {
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<String> {
         let word = Arc::clone(&self.word);
         let length = word.needle().len();
         let joined;

@@ -12,7 +12,7 @@ use super::channel::{Channels, Purpose};
 use super::files;
 use super::lifeline::Lifeline;
 use super::process::{Alone, Pooled, frame};
-use super::shell::Pool;
+use super::shell::{Pool, Spare};
 
 /// Everything of [`Target`](runbook_core::Target) except its sockets.
 ///
@@ -20,8 +20,8 @@ use super::shell::Pool;
 /// waited for, not when it is spawned.
 ///
 /// How a command ended is what `sh` makes of it: an exit code of 128 and the number of a signal
-/// that ends processes is taken for that signal. A command on a channel of its own (with piped or
-/// long standard input, or in isolated mode) is told exactly.
+/// that ends processes is taken for that signal. A channel's own word for it is not enough: one that
+/// the server closed before looks just as the end of a command that went well.
 ///
 /// When this side is gone, what runs is ended within a few seconds. A process escapes that if it
 /// cleared its environment *and* left its parents, a daemon that was started with `env -i` for
@@ -33,6 +33,7 @@ pub(super) struct Inner<C: Channels> {
     pub(super) channels: C,
     pub(super) limits: Limits,
     pub(super) pool: Pool,
+    pub(super) spare: Spare,
     pub(super) permits: Arc<Semaphore>,
     lifeline: Mutex<Option<Arc<Lifeline>>>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Limits {
     pub(crate) shells: usize,
     /// Shells that are kept while nothing runs.
     pub(crate) idle: usize,
-    /// Each command has a channel of its own.
+    /// Each command has a shell, and so a channel, of its own.
     pub(crate) isolated: bool,
     /// How often this side gives a sign of life, and after how many times of silence all is ended.
     pub(crate) beat: Duration,
@@ -77,8 +78,8 @@ impl Default for Limits {
 impl<C: Channels> Remote<C> {
     pub(crate) fn new(channels: C, limits: Limits) -> Self {
         let permits = Arc::new(Semaphore::new(limits.shells));
-        let (pool, lifeline) = (Pool::default(), Mutex::default());
-        Self(Arc::new(Inner { channels, limits, pool, permits, lifeline }))
+        let (pool, spare, lifeline) = (Pool::default(), Spare::default(), Mutex::default());
+        Self(Arc::new(Inner { channels, limits, pool, spare, permits, lifeline }))
     }
 
     /// What it is made of.
@@ -96,12 +97,13 @@ impl<C: Channels> Remote<C> {
             Stdin::Secret(secret) => secret.expose().len() > SMALL,
             Stdin::Empty => false,
         };
-        if alone || self.0.limits.isolated {
+        if alone {
             let script = frame::script(command, spawn)?;
             let asked = Some(command.clone());
             let alone = Alone::start(&self.0, &script, &spawn.command, Purpose::Command, asked);
             return Ok(Box::new(alone.await?));
         }
+        // In isolated mode too: then the shell takes no other.
         let frame = frame::pooled(command, spawn)?;
         Ok(Box::new(Pooled::start(&self.0, None, &frame, &spawn.command, Some(command)).await?))
     }

@@ -160,7 +160,7 @@ pub(super) async fn download<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) ->
         match end.await {
             Ok((Exit::Code(0), _)) => Ok(()),
             Ok((exit, said)) => Err(error(exit, &said)),
-            Err(failure) => Err(io::Error::other(failure.to_string())),
+            Err(failure) => Err(io::Error::other(failure.to_problem())),
         }
     };
     Ok(Box::new(Reading { from: stdout, end: Some(Box::pin(end)) }))

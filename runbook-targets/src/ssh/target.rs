@@ -46,15 +46,17 @@ use crate::remote::{Limits, Remote};
 /// A few persistent shells on one connection take one command after another, which is several times
 /// faster than a channel for each. Arguments, environment and input are bytes that no shell
 /// interprets. How a command ended is what `sh` makes of it: an exit code of 128 and the number of
-/// a signal is taken for that signal. [`isolated`](Self::isolated) gives each command a channel of
-/// its own, and tells exactly.
+/// a signal is taken for that signal. [`isolated`](Self::isolated) gives each command a shell of
+/// its own.
 ///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
 /// unknown. The next unit connects again; nothing is ever repeated within a unit. On the host,
 /// what ran is ended within seconds, also when this program was killed or the link went dead; files
-/// that were being written are removed. A process escapes that only if it cleared its environment
-/// and left its parents.
+/// that were being written are removed. A process that leaves its session (`setsid`), its parents
+/// (as a daemon does) or its environment (`env -i`) is still found; it escapes only if it cleared
+/// its environment and left its parents (`env -i setsid daemon &` in a shell that ends). What
+/// earlier commands left running is left alone.
 ///
 /// # Trust
 /// The host's key must be listed in `known_hosts`; see [`HostKeys`] for other policies. Unknown,
@@ -78,6 +80,7 @@ struct Options {
     host_keys: HostKeys,
     auth: Auth,
     isolated: bool,
+    verify: bool,
     connect_timeout: Option<Duration>,
     keepalive: Option<Keepalive>,
     connections: Option<usize>,
@@ -121,6 +124,7 @@ impl Ssh {
             host_keys: HostKeys::default(),
             auth: Auth::default(),
             isolated: false,
+            verify: false,
             connect_timeout: None,
             keepalive: None,
             connections: None,
@@ -190,10 +194,18 @@ impl Ssh {
     }
 
     /// Gives each command a channel and a login shell of its own: slower, and nothing is shared
-    /// between commands but the connection.
+    /// between commands but the connection. The next one is opened while a command runs.
     #[must_use]
     pub fn isolated(self) -> Self {
         self.with(|options| options.isolated = true)
+    }
+
+    /// Compares the SHA-256 of large files that were sent with what the host's disk has, where it
+    /// has `sha256sum`. Their size always is; and what the network could change the connection
+    /// itself finds. It takes about twice the time.
+    #[must_use]
+    pub fn verify_uploads(self) -> Self {
+        self.with(|options| options.verify = true)
     }
 
     /// How long a TCP connection may take: 15 s unless the configuration says otherwise.
@@ -220,7 +232,8 @@ impl Ssh {
     /// All of it, resolved when it is first needed. What fails is tried again next time.
     async fn remote(&self) -> Result<&Remote<Connections>> {
         let make = || async {
-            let limits = Limits { isolated: self.0.options.isolated, ..Limits::default() };
+            let Options { isolated, verify, .. } = self.0.options;
+            let limits = Limits { isolated, verify, ..Limits::default() };
             Ok(Remote::new(self.connect_to().await?, limits))
         };
         self.0.remote.get_or_try_init(make).await

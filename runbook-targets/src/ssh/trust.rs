@@ -77,7 +77,12 @@ impl Trust {
         Self {
             policy,
             host,
-            name: resolved.name.clone(),
+            // An alias knows its port.
+            name: if resolved.port == 22 || resolved.name != resolved.host {
+                resolved.name.clone()
+            } else {
+                format!("-p {} {}", resolved.port, resolved.name)
+            },
             user_lists: resolved.user_known_hosts.clone(),
             system_lists: resolved.global_known_hosts.clone(),
             revoked: resolved.revoked_host_keys.clone(),

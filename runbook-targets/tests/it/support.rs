@@ -53,7 +53,7 @@ pub(crate) fn in_a_process_of_its_own(name: &str, start: &str, body: impl FnOnce
 }
 
 /// An environment variable that only one test's processes carry.
-pub(crate) struct Mark(String);
+pub(crate) struct Mark(pub(crate) String);
 
 impl Mark {
     pub(crate) const NAME: &str = "RUNBOOK_TEST_MARK";

@@ -23,7 +23,15 @@ mod sudo;
 #[path = "../it/support.rs"]
 mod support;
 
-use lab::Sshd;
+mod durable;
+mod files_far;
+mod hostile;
+mod latency;
+mod left_behind;
+mod limits;
+mod routes;
+
+use lab::{Proxy, Sshd};
 use runbook_core::Host;
 use runbook_targets::{Auth, Ssh};
 
@@ -38,10 +46,20 @@ fn here() -> Host {
 
 /// A server, by what it is known by.
 pub(crate) fn to(sshd: &Sshd) -> Ssh {
-    let known_hosts = sshd.dir().join("known_hosts_of_the_tests");
-    std::fs::write(&known_hosts, sshd.known_hosts()).unwrap();
+    at(sshd, sshd.port())
+}
+
+/// The same server, over a network that can be slow, silent or cut.
+pub(crate) fn by_way_of(sshd: &Sshd, proxy: &Proxy) -> Ssh {
+    at(sshd, proxy.port())
+}
+
+pub(crate) fn at(sshd: &Sshd, port: u16) -> Ssh {
+    let known_hosts = sshd.dir().join(format!("known_hosts_at_{port}"));
+    let lines = sshd.known_hosts().replace(&format!("]:{} ", sshd.port()), &format!("]:{port} "));
+    std::fs::write(&known_hosts, lines).unwrap();
     Ssh::at(sshd.addr().ip().to_string())
-        .port(sshd.port())
+        .port(port)
         .user(sshd.user())
         .known_hosts(known_hosts)
         .auth(Auth::new().key_file(sshd.client_key()).without_agent())

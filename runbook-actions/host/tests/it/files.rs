@@ -305,3 +305,54 @@ fn a_file_that_was_copied_over_is_put_back_with_its_mode() {
     });
     assert!(!fresh.exists());
 }
+
+#[test]
+fn a_folder_is_packed_verified_and_unpacked_with_a_way_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (uploads, to) = (dir.path().join("-up loads"), dir.path().join("a:b.tar.gz"));
+    fs::create_dir_all(uploads.join("below")).unwrap();
+    fs::write(uploads.join("below/-new\nline"), "picture").unwrap();
+    let folder = here().folder(&uploads);
+    undone(|b| {
+        b.step(folder.archive(to.as_path()));
+    });
+    assert_eq!(in_folder(dir.path()), ["-up loads"]);
+    succeed(|b| {
+        let archive = b.step(folder.archive(to.as_path()));
+        b.check(here().verify_archive(archive));
+    });
+    assert_eq!(fs::metadata(&to).unwrap().mode() & 0o777, 0o600);
+    let said = refused(|b| b.step(folder.archive(to.as_path())));
+    assert!(said.contains("it is there already"), "{said}");
+
+    let sum = look(here().checksum(&to)).into_evidence();
+    let archive = serde_json::json!({
+        "path": to, "sha256": sum, "size": fs::metadata(&to).unwrap().len(), "entries": 3,
+    });
+    let archive: runbook_host::Archive = serde_json::from_value(archive).unwrap();
+    fs::write(uploads.join("below/-new\nline"), "spoilt").unwrap();
+    let inode = fs::metadata(&uploads).unwrap().ino();
+    undone(|b| {
+        let verified = b.check(here().verify_archive(archive.clone()));
+        b.step(folder.unpack(verified));
+    });
+    assert_eq!(fs::metadata(&uploads).unwrap().ino(), inode);
+    assert_eq!(in_folder(dir.path()), ["-up loads", "a:b.tar.gz"]);
+    succeed(|b| {
+        let verified = b.check(here().verify_archive(archive.clone()));
+        b.step(folder.unpack(verified));
+    });
+    assert_eq!(fs::read(uploads.join("below/-new\nline")).unwrap(), b"picture");
+
+    // One that was changed by a byte, and one that was cut short, are not verified.
+    let whole = fs::read(&to).unwrap();
+    let mut changed = whole.clone();
+    // The time in the header of gzip: it still reads to its end.
+    changed[4] ^= 1;
+    fs::write(&to, &changed).unwrap();
+    let verdict = look(here().verify_archive(archive.clone()));
+    assert!(!verdict.passed() && verdict.why().contains("was changed"), "{}", verdict.why());
+    fs::write(&to, &whole[..whole.len() - 9]).unwrap();
+    let said = cannot_look(here().verify_archive(archive));
+    assert!(said.contains("the archive is damaged"), "{said}");
+}

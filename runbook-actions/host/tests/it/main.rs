@@ -5,4 +5,8 @@
 mod env;
 mod facts;
 mod files;
+mod firewall;
+mod ports;
+mod services;
+mod ssh;
 mod support;

@@ -6,7 +6,7 @@ use runbook_macros::check;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Queue;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// How many jobs of a queue are in which state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,20 +75,20 @@ impl Queue {
 /// How many jobs are in which state
 #[check(title = "The jobs of {queue}")]
 async fn counts(cx: &Observer, queue: &Queue) -> Result<Verdict<Counts>> {
-    let reader = queue.redis.read(cx).await?;
-    let counts = count(&reader, queue).await?;
+    let session = queue.redis.open(cx).await?;
+    let counts = count(&session, queue).await?;
     let why = counts.to_string();
     Ok(Verdict::pass(counts, why))
 }
 
 /// Counts; that there is such a queue is seen as well.
-pub(super) async fn count(reader: &Reader<'_>, queue: &Queue) -> Result<Counts> {
-    let meta = queue.meta(reader).await?;
-    let list = async |part| reader.ask::<u64>(cmd("LLEN").arg(queue.key(part))).await;
-    let set = async |part| reader.ask::<u64>(cmd("ZCARD").arg(queue.key(part))).await;
+pub(super) async fn count(session: &Session<'_>, queue: &Queue) -> Result<Counts> {
+    let meta = queue.meta(session).await?;
+    let list = async |part| session.ask::<u64>(cmd("LLEN").arg(queue.key(part))).await;
+    let set = async |part| session.ask::<u64>(cmd("ZCARD").arg(queue.key(part))).await;
     let mut waiting = list("wait").await? + list("paused").await?;
     // Up to version 4 a marker may be among them, to wake workers up.
-    let last: Option<String> = reader.ask(cmd("LINDEX").arg(queue.key("wait")).arg(-1)).await?;
+    let last: Option<String> = session.ask(cmd("LINDEX").arg(queue.key("wait")).arg(-1)).await?;
     if last.is_some_and(|last| last.starts_with("0:")) {
         waiting -= 1;
     }

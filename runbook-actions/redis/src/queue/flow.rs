@@ -11,7 +11,7 @@ use crate::queue::counts::{Counts, count};
 use crate::queue::workers::connected;
 use crate::queue::{Queue, job};
 use crate::saved::now;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// Whether jobs get done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,14 +54,14 @@ impl Queue {
 /// No job waits too long
 #[check(title = "No job of {queue} waits longer than {limit}")]
 async fn flows(cx: &Observer, queue: &Queue, limit: &humantime::Duration) -> Result<Verdict<Flow>> {
-    let reader = queue.redis.read(cx).await?;
-    let counts = count(&reader, queue).await?;
-    let workers = connected(&reader, queue).await?.len() as u64;
-    let stalled = job::stalled(&reader, queue).await?.len() as u64;
-    let now = u64::try_from(now(&reader).await?).unwrap_or(0);
+    let session = queue.redis.open(cx).await?;
+    let counts = count(&session, queue).await?;
+    let workers = connected(&session, queue).await?.len() as u64;
+    let stalled = job::stalled(&session, queue).await?.len() as u64;
+    let now = u64::try_from(now(&session).await?).unwrap_or(0);
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let mut flow = Flow { counts, workers, stalled, next: None, waits_ms: 0 };
-    if let Some((id, since)) = oldest(&reader, queue, now, limit_ms).await? {
+    if let Some((id, since)) = oldest(&session, queue, now, limit_ms).await? {
         flow.next = Some(id);
         flow.waits_ms = now.saturating_sub(since);
     }
@@ -93,7 +93,7 @@ async fn flows(cx: &Observer, queue: &Queue, limit: &humantime::Duration) -> Res
 
 /// The job that is to be taken next, and since when it could have been.
 async fn oldest(
-    reader: &Reader<'_>,
+    session: &Session<'_>,
     queue: &Queue,
     now: u64,
     limit_ms: u64,
@@ -102,21 +102,21 @@ async fn oldest(
     for list in ["wait", "paused"] {
         // The two at the end: the last may be a marker.
         let last: Vec<String> =
-            reader.ask(cmd("LRANGE").arg(queue.key(list)).arg(-2).arg(-1)).await?;
+            session.ask(cmd("LRANGE").arg(queue.key(list)).arg(-2).arg(-1)).await?;
         ids.extend(last.into_iter().rev().find(|id| !id.starts_with("0:")));
     }
     let first: Vec<String> =
-        reader.ask(cmd("ZRANGE").arg(queue.key("prioritized")).arg(0).arg(0)).await?;
+        session.ask(cmd("ZRANGE").arg(queue.key("prioritized")).arg(0).arg(0)).await?;
     ids.extend(first);
     let mut oldest: Option<(String, u64)> = None;
     for id in ids {
         let mut ask = cmd("HMGET");
         ask.arg(queue.key(&id)).arg(&["timestamp", "delay"]);
-        let (added, delay): (Option<u64>, Option<u64>) = reader.ask(&ask).await?;
+        let (added, delay): (Option<u64>, Option<u64>) = session.ask(&ask).await?;
         let mut since = added.map_or(now, |added| added + delay.unwrap_or(0));
         // A job that was retried, or waited for something else first, was added long ago.
         if now.saturating_sub(since) > limit_ms
-            && let Some(at) = made_ready(reader, queue, &id).await?
+            && let Some(at) = made_ready(session, queue, &id).await?
         {
             since = since.max(at);
         }
@@ -128,11 +128,11 @@ async fn oldest(
 }
 
 /// When a job last began to wait, by the queue's own events, as far as these go back.
-async fn made_ready(reader: &Reader<'_>, queue: &Queue, id: &str) -> Result<Option<u64>> {
+async fn made_ready(session: &Session<'_>, queue: &Queue, id: &str) -> Result<Option<u64>> {
     const EVENTS: usize = 2000;
     let mut ask = cmd("XREVRANGE");
     ask.arg(queue.key("events")).arg("+").arg("-").arg("COUNT").arg(EVENTS);
-    let events: Vec<(String, Value)> = reader.ask(&ask).await?;
+    let events: Vec<(String, Value)> = session.ask(&ask).await?;
     for (at, fields) in events {
         let Ok(fields) = from_redis_value::<Vec<String>>(fields) else { continue };
         let field = |name: &str| {

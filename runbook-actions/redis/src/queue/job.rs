@@ -6,7 +6,7 @@ use runbook_macros::check;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Queue;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// How many jobs are read at most: they are for a person to look at.
 const LISTED: usize = 50;
@@ -55,7 +55,7 @@ impl FailedJobs {
                 None => reasons.push((reason, 1)),
             }
         }
-        reasons.sort_by(|a, b| b.1.cmp(&a.1));
+        reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
         reasons
     }
 }
@@ -100,15 +100,15 @@ impl Queue {
 /// Few jobs have failed
 #[check(title = "At most {at_most} jobs of {queue} have failed")]
 async fn failed(cx: &Observer, queue: &Queue, at_most: &u64) -> Result<Verdict<FailedJobs>> {
-    let reader = queue.redis.read(cx).await?;
-    queue.meta(&reader).await?;
-    let total: u64 = reader.ask(cmd("ZCARD").arg(queue.key("failed"))).await?;
+    let session = queue.redis.open(cx).await?;
+    queue.meta(&session).await?;
+    let total: u64 = session.ask(cmd("ZCARD").arg(queue.key("failed"))).await?;
     let mut range = cmd("ZREVRANGE");
     let ids: Vec<String> =
-        reader.ask(range.arg(queue.key("failed")).arg(0).arg(LISTED - 1)).await?;
+        session.ask(range.arg(queue.key("failed")).arg(0).arg(LISTED - 1)).await?;
     let mut last = Vec::with_capacity(ids.len());
     for id in &ids {
-        last.extend(read(&reader, queue, id).await?);
+        last.extend(read(&session, queue, id).await?);
     }
     let failed = FailedJobs { total, last };
     let mut why = format!("{total} have failed");
@@ -122,11 +122,11 @@ async fn failed(cx: &Observer, queue: &Queue, at_most: &u64) -> Result<Verdict<F
 /// No job lost its worker
 #[check(title = "No job of {queue} lost its worker")]
 async fn none_stalled(cx: &Observer, queue: &Queue) -> Result<Verdict<Vec<Job>>> {
-    let reader = queue.redis.read(cx).await?;
-    queue.meta(&reader).await?;
+    let session = queue.redis.open(cx).await?;
+    queue.meta(&session).await?;
     let mut jobs = Vec::new();
-    for id in stalled(&reader, queue).await? {
-        jobs.extend(read(&reader, queue, &id).await?);
+    for id in stalled(&session, queue).await? {
+        jobs.extend(read(&session, queue, &id).await?);
     }
     let why = match jobs.as_slice() {
         [] => "each active job is worked on".to_owned(),
@@ -137,17 +137,17 @@ async fn none_stalled(cx: &Observer, queue: &Queue) -> Result<Verdict<Vec<Job>>>
 }
 
 /// Those that are active without a worker who holds a lock on them.
-pub(super) async fn stalled(reader: &Reader<'_>, queue: &Queue) -> Result<Vec<String>> {
+pub(super) async fn stalled(session: &Session<'_>, queue: &Queue) -> Result<Vec<String>> {
     let active = queue.key("active");
-    let ids: Vec<String> = reader.ask(cmd("LRANGE").arg(&active).arg(0).arg(LISTED - 1)).await?;
+    let ids: Vec<String> = session.ask(cmd("LRANGE").arg(&active).arg(0).arg(LISTED - 1)).await?;
     let mut stalled = Vec::new();
     for id in ids {
         let lock = queue.key(&format!("{id}:lock"));
-        if reader.ask::<bool>(cmd("EXISTS").arg(lock)).await? {
+        if session.ask::<bool>(cmd("EXISTS").arg(lock)).await? {
             continue;
         }
         // It has none as well if it ended since it was listed.
-        let again: Vec<String> = reader.ask(cmd("LRANGE").arg(&active).arg(0).arg(-1)).await?;
+        let again: Vec<String> = session.ask(cmd("LRANGE").arg(&active).arg(0).arg(-1)).await?;
         if again.contains(&id) {
             stalled.push(id);
         }
@@ -156,7 +156,7 @@ pub(super) async fn stalled(reader: &Reader<'_>, queue: &Queue) -> Result<Vec<St
 }
 
 /// A job; `None` if it is gone.
-pub(super) async fn read(reader: &Reader<'_>, queue: &Queue, id: &str) -> Result<Option<Job>> {
+pub(super) async fn read(session: &Session<'_>, queue: &Queue, id: &str) -> Result<Option<Job>> {
     type Fields = (
         Option<String>,
         Option<u64>,
@@ -179,7 +179,7 @@ pub(super) async fn read(reader: &Reader<'_>, queue: &Queue, id: &str) -> Result
         "finishedOn",
     ]);
     let (name, attempts, attempts_before_5, stalled, reason, added, started, finished): Fields =
-        reader.ask(&ask).await?;
+        session.ask(&ask).await?;
     let Some(name) = name else { return Ok(None) };
     Ok(Some(Job {
         id: id.to_owned(),

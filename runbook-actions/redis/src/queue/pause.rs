@@ -39,8 +39,8 @@ impl Queue {
     }
 
     async fn set_paused(&self, cx: &Context, paused: bool) -> Result<()> {
-        let layout = self.layout(&self.redis.read(cx.observer()).await?).await?;
         let session = self.redis.session(cx).await?;
+        let layout = self.layout(&session).await?;
         let state = if paused { "paused" } else { "resumed" };
         loop {
             let mut script = self.script(include_str!("pause.lua"));
@@ -51,7 +51,7 @@ impl Queue {
     }
 
     async fn is_paused(&self, cx: &Observer) -> Result<bool> {
-        Ok(self.meta(&self.redis.read(cx).await?).await?.paused)
+        Ok(self.meta(&self.redis.open(cx).await?).await?.paused)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::queue::Queue;
 use crate::saved::SavedKeys;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// A job as it was: how [`Queue::remove`] is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,13 +52,13 @@ impl Queue {
     }
 
     /// What may belong to a job.
-    async fn keys_of(&self, reader: &Reader<'_>, id: &str) -> Result<Vec<Key>> {
+    async fn keys_of(&self, session: &Session<'_>, id: &str) -> Result<Vec<Key>> {
         let job = self.key(id);
         let mut keys = vec![Key::from(job.clone()), Key::from(format!("{job}:logs"))];
-        let once: Option<String> = reader.ask(cmd("HGET").arg(&job).arg("deid")).await?;
+        let once: Option<String> = session.ask(cmd("HGET").arg(&job).arg("deid")).await?;
         if let Some(once) = once {
             let key = self.key(&format!("de:{once}"));
-            let owner: Option<String> = reader.ask(cmd("GET").arg(&key)).await?;
+            let owner: Option<String> = session.ask(cmd("GET").arg(&key)).await?;
             if owner.as_deref() == Some(id) {
                 keys.extend([Key::from(key), Key::from(self.key(&format!("dn:{once}")))]);
             }
@@ -66,9 +66,9 @@ impl Queue {
         Ok(keys)
     }
 
-    async fn place_of(&self, reader: &Reader<'_>, id: &str) -> Result<Option<Place>> {
+    async fn place_of(&self, session: &Session<'_>, id: &str) -> Result<Option<Place>> {
         for state in ["completed", "waiting-children", "delayed", "failed", "prioritized"] {
-            let score = reader.ask(cmd("ZSCORE").arg(self.key(state)).arg(id)).await?;
+            let score = session.ask(cmd("ZSCORE").arg(self.key(state)).arg(id)).await?;
             if let Some(score) = score {
                 let state = state.to_owned();
                 return Ok(Some(Place { state, score: Some(score), next: false }));
@@ -76,7 +76,7 @@ impl Queue {
         }
         for state in ["wait", "paused", "active"] {
             let ids: Vec<String> =
-                reader.ask(cmd("LRANGE").arg(self.key(state)).arg(0).arg(-1)).await?;
+                session.ask(cmd("LRANGE").arg(self.key(state)).arg(0).arg(-1)).await?;
             if ids.iter().any(|one| one == id) {
                 let next = ids.last().is_some_and(|last| last == id);
                 return Ok(Some(Place { state: state.to_owned(), score: None, next }));
@@ -89,8 +89,8 @@ impl Queue {
 /// Remove a job
 #[step(title = "Remove the job {id} of {queue}", rollback = RemovedJob, repeatable)]
 async fn remove(cx: &Context, queue: &Queue, id: String) -> Result<bool> {
-    queue.layout(&queue.redis.read(cx.observer()).await?).await?;
     let session = queue.redis.session(cx).await?;
+    queue.layout(&session).await?;
     let mut script = queue.script(include_str!("remove.lua"));
     let (why, next) = match session.ask::<String>(script.arg(&id)).await?.as_str() {
         "removed" => return Ok(true),
@@ -116,18 +116,18 @@ async fn remove(cx: &Context, queue: &Queue, id: String) -> Result<bool> {
 impl Rollback<remove> for RemovedJob {
     async fn record(step: &remove, cx: &Observer) -> Result<Self> {
         let (queue, id) = (&step.queue, step.id.get(cx)?);
-        let reader = queue.redis.read(cx).await?;
-        queue.meta(&reader).await?;
-        let keys = queue.keys_of(&reader, &id).await?;
-        let keys = SavedKeys::of(&queue.redis, cx, &keys).await?;
-        Ok(Self { keys, place: queue.place_of(&reader, &id).await? })
+        let session = queue.redis.open(cx).await?;
+        queue.meta(&session).await?;
+        let keys = queue.keys_of(&session, &id).await?;
+        let keys = SavedKeys::of(&queue.redis, &session, &keys).await?;
+        Ok(Self { keys, place: queue.place_of(&session, &id).await? })
     }
 
     async fn rollback(&self, step: &remove, _: Option<&bool>, cx: &Context) -> Result<()> {
         let Some(place) = &self.place else { return Ok(()) };
         let (queue, id) = (&step.queue, step.id.get(cx.observer())?);
-        self.keys.put_back(&queue.redis, cx).await?;
         let session = queue.redis.session(cx).await?;
+        self.keys.put_back(&session, cx).await?;
         let mut script = queue.script(include_str!("restore.lua"));
         script.arg(&id).arg(&place.state).arg(place.score.as_deref().unwrap_or_default());
         script.arg(if place.next { "next" } else { "" });

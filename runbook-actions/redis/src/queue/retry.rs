@@ -63,8 +63,8 @@ impl Queue {
 /// Retry a failed job
 #[step(title = "Retry the failed job {id} of {queue}", irreversible)]
 async fn retry(cx: &Context, queue: &Queue, id: String) -> Result<()> {
-    let layout = queue.layout(&queue.redis.read(cx.observer()).await?).await?;
     let session = queue.redis.session(cx).await?;
+    let layout = queue.layout(&session).await?;
     let mut script = queue.script(include_str!("retry.lua"));
     let retried: Vec<String> = session.ask(script.arg(layout.word()).arg(&id)).await?;
     if retried.is_empty() {
@@ -81,8 +81,8 @@ async fn retry(cx: &Context, queue: &Queue, id: String) -> Result<()> {
 /// Retry failed jobs
 #[step(title = "Retry at most {at_most} failed jobs of {queue}", irreversible)]
 async fn retry_failed(cx: &Context, queue: &Queue, at_most: &u32) -> Result<Retried> {
-    let layout = queue.layout(&queue.redis.read(cx.observer()).await?).await?;
     let session = queue.redis.session(cx).await?;
+    let layout = queue.layout(&session).await?;
     let failed = queue.key("failed");
     // All at the beginning: one that fails again at once is not to go round and round.
     let last = i64::from(*at_most) - 1;

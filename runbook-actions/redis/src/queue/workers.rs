@@ -6,7 +6,7 @@ use runbook_macros::check;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::Queue;
-use crate::session::Reader;
+use crate::session::Session;
 
 /// The workers that are connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,11 +54,11 @@ impl Queue {
 /// A worker is connected
 #[check(title = "A worker of {queue} is connected", preview = "CLIENT LIST")]
 async fn worker_alive(cx: &Observer, queue: &Queue) -> Result<Verdict<Workers>> {
-    let reader = queue.redis.read(cx).await?;
-    queue.meta(&reader).await?;
-    let workers = connected(&reader, queue).await?;
+    let session = queue.redis.open(cx).await?;
+    queue.meta(&session).await?;
+    let workers = connected(&session, queue).await?;
     let key = queue.key("stalled-check");
-    let looked_for_stalled = reader.ask(cmd("EXISTS").arg(key)).await?;
+    let looked_for_stalled = session.ask(cmd("EXISTS").arg(key)).await?;
     let why = match workers.len() {
         0 if looked_for_stalled => "none is connected; the last one has left a moment ago".into(),
         0 => "none is connected".into(),
@@ -69,8 +69,8 @@ async fn worker_alive(cx: &Observer, queue: &Queue) -> Result<Verdict<Workers>> 
     Ok(Verdict::pass_if(!workers.workers.is_empty(), workers, why))
 }
 
-pub(super) async fn connected(reader: &Reader<'_>, queue: &Queue) -> Result<Vec<Worker>> {
-    let list: String = reader.ask(cmd("CLIENT").arg("LIST")).await?;
+pub(super) async fn connected(session: &Session<'_>, queue: &Queue) -> Result<Vec<Worker>> {
+    let list: String = session.ask(cmd("CLIENT").arg("LIST")).await?;
     let own = queue.client_name();
     let workers = list.lines().filter_map(|line| {
         let field = |name: &str| {

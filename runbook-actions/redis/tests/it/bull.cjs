@@ -42,7 +42,7 @@ async function work([name]) {
       if (job.name === 'hang') await new Promise(() => {});
       if (job.name === 'fail' && !(await connection.exists('healed'))) throw new Error('no such copy');
     },
-    { connection, name, lockDuration: 1000, stalledInterval: 300, maxStalledCount: 5 },
+    { connection, name, lockDuration: 1000, stalledInterval: 300, maxStalledCount: 5, drainDelay: 120 },
   );
   worker.on('error', () => {});
   await worker.waitUntilReady();

@@ -155,3 +155,32 @@ async fn a_connection_that_breaks_leaves_the_outcome_open() {
     assert_eq!(failure.kind(), FailureKind::Disconnected, "{failure}");
     stopping.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_that_still_loads_is_told() {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    // What a server says that has much to read; a real one would have to be big.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut line = String::new();
+        while lines.read_line(&mut line).await.unwrap() > 0 {
+            let answer = match line.trim() {
+                "SELECT" | "CLIENT" => "+OK\r\n",
+                "DBSIZE" => "-LOADING Redis is loading the dataset in memory\r\n",
+                _ => "",
+            };
+            lines.get_mut().write_all(answer.as_bytes()).await.unwrap();
+            line.clear();
+        }
+    });
+    let redis = Redis::new(&host(), Config::new().port(port));
+    let cx = testing::observer();
+    let failure = redis.read(&cx).await.unwrap().query(["DBSIZE"]).await.unwrap_err();
+    let text = said(&failure);
+    assert!(text.contains("the server is still loading its data into memory"), "{text}");
+    assert!(text.contains("wait until it has loaded"), "{text}");
+    server.abort();
+}

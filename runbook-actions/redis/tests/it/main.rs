@@ -7,3 +7,4 @@ mod keys;
 mod queues;
 mod server;
 mod support;
+mod words;

@@ -330,3 +330,37 @@ async fn a_queue_of_an_unknown_library_is_read_and_not_changed() {
     );
     assert_eq!(bull.length("failed"), 1);
 }
+
+#[tokio::test]
+async fn no_job_is_lost_when_the_memory_is_full() {
+    for bull in bull::each() {
+        let ids = fail(&bull, 3, "{}");
+        bull.server.cli(&["set", "healed", "1"]);
+        bull.server.fill_memory();
+        // Whether it is refused is up to the server; what counts is that it is all or nothing.
+        let retried = step(bull.queue().retry_failed(10)).await.map_or(0, |retried| retried.jobs);
+        assert_eq!(bull.length("failed") + bull.length("wait"), 3);
+        assert_eq!(bull.length("wait"), retried);
+        let paused = step(bull.queue().pause()).await.unwrap_err();
+        assert!(said(&paused).contains("the memory is full"), "{paused}");
+        bull.server.relieve();
+        step(bull.queue().retry_failed(10)).await.unwrap();
+        let _worker = bull.worker(&[]);
+        bull.until("the jobs to be done", || bull.states(&ids) == ["completed"; 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_lost_its_worker_too_often_can_be_retried() {
+    for bull in bull::each() {
+        let ids = bull.add("plain", 1, "{}");
+        let key = format!("bull:mails:{}", ids[0]);
+        bull.server.cli(&["hset", &key, "defa", "job stalled more than allowable limit"]);
+        let _worker = bull.worker(&[]);
+        bull.until("the job to fail", || bull.length("failed") == 1);
+        let failed = check(bull.queue().failed(0)).await.unwrap().into_evidence();
+        assert_eq!(failed.reasons(), [("job stalled more than allowable limit", 1)]);
+        step(bull.queue().retry_failed(1)).await.unwrap();
+        bull.until("the job to be done", || bull.states(&ids) == ["completed"]);
+    }
+}

@@ -67,6 +67,9 @@ async fn a_server_is_reached_by_tls_and_shows_who_it_is() {
     let other = Redis::new(&host(), config.clone().tls(tls("other.example.org")));
     let failure = check(other.ping()).await.unwrap_err();
     assert!(said(&failure).contains("the certificate of other.example.org is for"), "{failure}");
+    let open = Config::new().port(port).password("redis-password");
+    let failure = check(Redis::new(&host(), open).ping()).await.unwrap_err();
+    assert!(said(&failure).contains("speak only TLS there"), "{failure}");
     // The URL alone asks for a certificate that this machine trusts.
     let failure = check(Redis::new(&host(), config).ping()).await.unwrap_err();
     assert!(said(&failure).contains("not trusted here"), "{failure}");
@@ -189,6 +192,14 @@ async fn taken_connections_are_counted() {
     }
     let verdict = check(redis.clients(80)).await.unwrap();
     assert_eq!((verdict.level(), verdict.evidence().max), (Level::Fail, Some(10)));
+    let failure = loop {
+        match redis.read(&cx).await {
+            Ok(reader) => readers.push(reader),
+            Err(failure) => break failure,
+        }
+    };
+    // The server says so and hangs up; which of both arrives is up to the system.
+    assert!(said(&failure).contains("`maxclients`"), "{failure}");
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ sync "$3" 2>/dev/null || :
 
 /// `$4` is the mode, `$5` says that it matters more than that of a file there, `$6` is the mask
 /// that makes a new file of this mode, `$7` the format of the content.
+/// The second `printf` is for the words of `cat`: those of a shell may not say why it failed.
 pub(super) const WRITE: &str = concat!(
     begin!(),
     r#"
@@ -80,7 +81,7 @@ else
     umask go-w
 fi
 command exec 4>"$t" || { stat "$3/." >/dev/null; exit 1; }
-printf "$7" >&4 || exit 1
+printf "$7" >&4 || { printf "$7" | cat >&4; exit 1; }
 "#,
     end!()
 );

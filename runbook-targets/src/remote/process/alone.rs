@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runbook_core::{BoxRead, BoxWrite, Command, Exit, Failure, Problem, Process, Result, Stdin};
+use runbook_core::{
+    BoxRead, BoxWrite, Command, Exit, Failure, Problem, Process, Result, Spawn, Stdin,
+};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -16,16 +18,25 @@ use tokio::time::timeout;
 
 use super::super::channel::{Channel, Channels, Purpose};
 use super::super::lifeline::{Lifeline, Whom};
-use super::super::shell::{BOOT, framed, now, word};
-use super::super::stream::{Scanner, Side};
+use super::super::shell::{BOOT, framed, word};
+use super::super::stream::{Ended, Scanner, Side};
 use super::super::target::Inner;
-use super::{WORD, both, gone, missing};
+use super::{WORD, both, exit, gone, missing};
 
 /// What the script may use.
 const PROLOGUE: &str =
     "_r() { set -- \"${1:-$?}\";trap - 0;printf '%s!%s\\n' \"$_n\" \"$1\";exit 126; }
 printf '%s+%s%s\\n' \"$_n\" $$ \"${BASH_VERSION:+ bash}\";printf '%s+\\n' \"$_n\" >&2
+exec 3>&2 2>/dev/null
+trap : HUP INT QUIT TERM USR1 USR2 ALRM
+(
 ";
+
+/// How it ended. A channel that was closed before its command ended looks just as one whose command
+/// ended well: only this word tells them apart. Whoever still holds the stream is heard on.
+const EPILOGUE: &str = "
+) 2>&3 3>&-
+_s=$?;printf '%s=%s 1\\n' \"$_n\" $_s >&3;exit $_s";
 
 /// A command on a channel of its own: its standard input is the channel's.
 pub(in super::super) struct Alone<C: Channels> {
@@ -88,10 +99,10 @@ impl<C: Channels> Alone<C> {
             ended: None,
         };
         running.started();
-        let mut said =
-            format!("_n='{word}' _p={}\n{PROLOGUE}", runbook_core::Spawn::this_process())
-                .into_bytes();
+        let mut said = format!("unset _n _p;_n='{word}' _p={}\n{PROLOGUE}", Spawn::this_process())
+            .into_bytes();
         said.extend_from_slice(script);
+        said.extend_from_slice(EPILOGUE.as_bytes());
         let mut stdin = Input(Some(stdin));
         let said = framed(&said);
         let sent = async {
@@ -130,25 +141,14 @@ impl<C: Channels> Alone<C> {
 
     async fn settle(&mut self) -> Result<Exit> {
         let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
-        let mut open = true;
-        let (seen, exit) = (&mut self.seen, &mut self.exit);
-        poll_fn(|cx| {
-            // Some connections know the end only when the output before it was read.
-            if open && both(&out, &err, cx).is_ready() {
-                open = false;
-            }
-            // It is asked once only, even if nobody waits to the end of this.
-            if let Some(receiver) = exit {
-                let ended = ready!(Pin::new(receiver).poll(cx));
-                *exit = None;
-                *seen = ended.ok().map(|exit| exit.map_err(|failure| failure.to_problem()));
-            }
-            Poll::Ready(())
-        })
-        .await;
-        let exit = match &self.seen {
-            Some(exit) => exit.clone()?,
-            None => return Err(gone(self.inner.name(), "nobody knows how it ended")),
+        // Some connections bring the one stream only when the other was read.
+        let said = poll_fn(|cx| {
+            let _ = out.poll_ended(cx);
+            err.poll_ended(cx)
+        });
+        let exit = match said.await {
+            Ended::Said(said) => self.told(&said)?,
+            Ended::Cut | Ended::Failed(..) => self.untold().await?,
         };
         if matches!(exit, Exit::Code(126 | 127))
             && let Some(asked) = &self.asked
@@ -162,9 +162,61 @@ impl<C: Channels> Alone<C> {
         Ok(exit)
     }
 
+    fn told(&self, said: &str) -> Result<Exit> {
+        let code =
+            said.trim_start_matches('=').split(' ').next().and_then(|code| code.parse().ok());
+        let unknown = || gone(self.inner.name(), &format!("its shell said `{said}`"));
+        code.map(exit).ok_or_else(unknown)
+    }
+
+    /// Its shell is gone and said nothing: it was killed, or nobody knows.
+    async fn untold(&mut self) -> Result<Exit> {
+        // The end comes after all that was said. A server that closes a channel on its own may
+        // keep it back until the command ends.
+        poll_fn(|cx| self.poll_exit(cx, true)).await;
+        let _ = timeout(WORD, poll_fn(|cx| self.poll_exit(cx, false))).await;
+        match &self.seen {
+            Some(Ok(Exit::Code(0))) | None => {
+                let why = "its channel was closed before it ended";
+                Err(gone(self.inner.name(), why)
+                    .next("look for `ChannelTimeout` in the server's configuration"))
+            }
+            Some(exit) => Ok(exit.clone()?),
+        }
+    }
+
+    /// Ready if the channel's own end is known; also if it is not, but all was said, if `said` is
+    /// enough.
+    fn poll_exit(&mut self, cx: &mut Context<'_>, said: bool) -> Poll<()> {
+        // It is asked once only, even if nobody waits to the end of this.
+        if let Some(receiver) = &mut self.exit
+            && let Poll::Ready(ended) = Pin::new(receiver).poll(cx)
+        {
+            self.exit = None;
+            self.seen = ended.ok().map(|exit| exit.map_err(|failure| failure.to_problem()));
+        }
+        // Some connections bring the end only when all was read.
+        let all = self.out.poll_ended(cx).is_ready();
+        if self.exit.is_none() || (said && all) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     fn end(&mut self, ended: Result<Exit, Problem>) {
+        let (lifeline, whom) = (Arc::clone(&self.lifeline), self.whom.clone());
+        let over = move || lifeline.tell(format!("e {}", runbook_core::quote(&whom.command)));
+        let lost = ended.is_err();
         self.ended = Some(ended);
-        self.lifeline.tell(format!("e {}", runbook_core::quote(&self.whom.command)));
+        if !lost {
+            return over();
+        }
+        // It may be its channel alone that was lost.
+        let (lifeline, whom) = (Arc::clone(&self.lifeline), self.whom.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if lifeline.kill(&whom, false, Duration::ZERO).await.is_ok() {
+                    over();
+                }
+            });
+        }
     }
 }
 
@@ -236,10 +288,11 @@ impl<C: Channels> Drop for Alone<C> {
         if self.ended.is_some() {
             return;
         }
-        let mut exit = self.exit.take();
-        if exit.as_mut().and_then(now).is_some() {
+        let noop = &mut Context::from_waker(Waker::noop());
+        if let Poll::Ready(Ended::Said(_)) = self.err.poll_ended(noop) {
             return self.end(Ok(Exit::Code(0)));
         }
+        let exit = self.exit.take();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (lifeline, whom) = (Arc::clone(&self.lifeline), self.whom.clone());
         // The channel is kept until its command is gone.

@@ -69,15 +69,16 @@ async fn a_stopped_server_is_found_by_its_silence() {
 #[tokio::test]
 async fn a_silent_command_on_a_server_that_lives_is_left_alone() {
     let server = Sshd::start();
+    // Patient enough for a server that a busy machine lets wait.
     let limits =
-        Limits { keepalive: Keepalive { interval: Duration::from_secs(2), count: 2 }, ..limits() };
+        Limits { keepalive: Keepalive { interval: Duration::from_secs(1), count: 8 }, ..limits() };
     let connections = pool(&server, limits);
-    let ran = soon("it", run(&connections, "sleep 7; echo done")).await.unwrap();
+    let ran = soon("it", run(&connections, "sleep 11; echo done")).await.unwrap();
     assert_eq!(ran.stdout, "done\n");
     // So is an idle connection: no other was made.
     let line = "echo $SSH_CONNECTION";
     let before = run(&connections, line).await.unwrap().stdout;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(run(&connections, line).await.unwrap().stdout, before);
 }
 
