@@ -376,5 +376,14 @@ fn varying(line: &str) -> String {
         };
         format!("{fixed}{end}")
     });
-    words.collect::<Vec<_>>().join(" ")
+    let mut words: Vec<String> = words.collect();
+    for at in 1..words.len() {
+        if words[at].starts_with("restarts") {
+            words[at - 1] = "N".into();
+        } else if words[at - 1] == "version" && words[at].starts_with(|c: char| c.is_ascii_digit())
+        {
+            words[at] = "VERSION,".into();
+        }
+    }
+    words.join(" ")
 }

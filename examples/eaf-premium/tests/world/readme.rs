@@ -29,11 +29,14 @@ fn the_day_of_the_readme_is_a_real_one(stage: &Stage) {
     let top: fn(&str) -> String = |text| {
         text.lines().take_while(|line| !line.starts_with("| Run ")).collect::<Vec<_>>().join("\n")
     };
+    // What follows is what `verify` shows as well.
+    let plan: fn(&str) -> String =
+        |text| format!("{}\n..", text.split("\n6 ▾").next().unwrap_or(text).trim());
     tell("What can be done:", &["list"], whole);
     tell(
         "What a deploy would do now, and what it finds; nothing is changed:",
         &["plan", "deploy", "--migrate"],
-        whole,
+        plan,
     );
     stage.world.remote().publish(Release::Crashes);
     let text = "Somebody pushed a release that crashes. The deploy finds out, puts everything back, \
