@@ -174,6 +174,7 @@ escalation = "the platform team, +1 555 0101"
         let mut text = joined
             .trim()
             .replace(&world.home().display().to_string(), "HOME")
+            .replace(&world.sshd().dir().display().to_string(), "SSHD")
             .replace(&world.folder().path().display().to_string(), "LAB")
             .replace(&self.desk.path().display().to_string(), "DESK")
             .replace(env!("CARGO_BIN_EXE_eaf-premium"), "eaf-premium")
