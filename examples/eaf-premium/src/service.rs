@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use runbook::{Command, Context, Host, Observer, Result, Spawn, Verdict, check, step};
+use runbook::{
+    Command, Context, Exit, Failure, Host, Observer, Result, Spawn, Verdict, check, step,
+};
 
 /// A server of the host, as the host's own scripts start it.
 #[derive(Clone, Debug)]
@@ -38,6 +40,12 @@ impl fmt::Display for Service {
 #[check(title = "{service} does not run", preview = "service {service} status")]
 pub(crate) async fn is_stopped(cx: &Observer, service: &Service) -> Result<Verdict<String>> {
     let output = cx.on(&service.host).status(&service.words("status").read_only()).await?;
+    if matches!(output.exit, Exit::Code(126 | 127)) {
+        let words = service.command.join(" ");
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let what = format!("`{words} {service} status` on {}: {said}", service.host);
+        return Err(Failure::msg(what).next("correct `services.command` of the configuration"));
+    }
     let said = output.text().trim().to_owned();
     let why = if said.is_empty() { output.exit.to_string() } else { said };
     Ok(Verdict::pass_if(!output.exit.success(), why.clone(), why))

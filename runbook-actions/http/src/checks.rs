@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runbook::{About, Check, Input, IntoInput, Observer, Result, Verdict, Visit};
+use runbook::{About, Check, Failure, Input, IntoInput, Observer, Result, Verdict, Visit};
 use runbook_macros::check;
 use runbook_tls::{Certificate, Validity};
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ impl Check for Ask {
 
     async fn check(&self, cx: &Observer) -> Result<Verdict<Answered>> {
         let request = self.request.get(cx)?;
-        let answer = self.http.ask(cx, &request).await.map_err(HttpError::into_failure)?;
+        let answer = self.http.ask(cx, &request).await.map_err(unanswered)?;
         let problems = self.expect.problems(cx, &answer)?;
         let why = if problems.is_empty() {
             format!("status {} in {:.0?}", answer.status, answer.elapsed)
@@ -118,6 +118,16 @@ impl Check for Ask {
             problems,
         };
         Ok(Verdict::pass_if(evidence.problems.is_empty(), evidence, why))
+    }
+}
+
+/// A service that breaks off is a finding; that the host itself was lost is none.
+fn unanswered(error: HttpError) -> Failure {
+    let broken = matches!(error, HttpError::Broken { .. });
+    let (text, next) = (error.to_string(), error.next());
+    match next {
+        Some(next) if broken => Failure::msg(text).next(next),
+        _ => error.into_failure(),
     }
 }
 

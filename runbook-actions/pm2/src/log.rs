@@ -98,7 +98,9 @@ async fn last_errors(
             all.extend(output.text().lines().map(str::to_owned));
         }
     }
-    let why = all.last().cloned().unwrap_or_else(|| "it is empty".into());
+    // Below an error stands its stack: the error says more.
+    let last = all.iter().rev().find(|line| is_error(line)).or(all.last());
+    let why = last.cloned().unwrap_or_else(|| "it is empty".into());
     Ok(Verdict::pass(all, why))
 }
 
@@ -132,8 +134,13 @@ async fn no_errors_since(
 /// Whether a line tells of an error: in words, or as a level of pino's and bunyan's JSON.
 fn is_error(line: &str) -> bool {
     const LEVEL: u64 = 50;
-    if line.starts_with('{')
-        && let Ok(entry) = serde_json::from_str::<serde_json::Value>(line)
+    // PM2 puts the time before each line if it is told to.
+    let entry = line.split_once(": {").map_or(line, |(time, _)| {
+        let timed = time.starts_with(|c: char| c.is_ascii_digit()) && !time.contains('{');
+        if timed { &line[time.len() + 2..] } else { line }
+    });
+    if entry.starts_with('{')
+        && let Ok(entry) = serde_json::from_str::<serde_json::Value>(entry)
         && let Some(level) = entry.get("level")
     {
         let word = level.as_str().is_some_and(|level| {
@@ -158,10 +165,17 @@ mod tests {
             r#"{"level":50,"msg":"no database"}"#,
             r#"{"level":"ERROR","msg":"x"}"#,
             "Unhandled rejection",
+            r#"2026-02-25T10:00:00: {"level":50,"msg":"no database"}"#,
+            "2026-02-25T10:00:00: TypeError: x is not a function",
         ] {
             assert!(is_error(line), "{line}");
         }
-        for line in ["(node:1) Warning: old", r#"{"level":30,"msg":"no error here"}"#, ""] {
+        for line in [
+            "(node:1) Warning: old",
+            r#"{"level":30,"msg":"no error here"}"#,
+            r#"2026-02-25T10:00:00: {"level":30,"msg":"no error here"}"#,
+            "",
+        ] {
             assert!(!is_error(line), "{line}");
         }
     }

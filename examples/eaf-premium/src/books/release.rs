@@ -1,6 +1,6 @@
 //! Releases: deploy one, prove that it works, return to an earlier one.
 
-use runbook::{Out, Result, Runbook, Step, runbook};
+use runbook::{Check, Out, Result, Runbook, Step, runbook};
 use runbook_http::Expect;
 use runbook_pm2::Restarted;
 use runbook_postgres::Format;
@@ -38,7 +38,11 @@ pub(crate) fn deploy(
             b.irreversible(eaf.prisma.migrate_deploy(), why);
         });
     } else {
-        b.check(eaf.prisma.is_migrated());
+        b.check(
+            eaf.prisma
+                .is_migrated()
+                .named("The database is at the release; if it is not, deploy with --migrate"),
+        );
     }
     let restarted = restart(b, eaf, ask);
     b.group("Prove that it works", |b| {
@@ -92,8 +96,9 @@ pub(crate) fn verify(b: &mut Runbook, env: &Env) -> Result<()> {
 
 /// What is looked at before anything is touched.
 pub(crate) fn before_a_release(b: &mut Runbook, eaf: &Platform) {
+    // First and alone: also tells whether the host is reached at all.
+    b.check(eaf.git.is_clean());
     b.parallel("Before anything is touched", |b| {
-        b.check(eaf.git.is_clean());
         b.check(eaf.db.accepting());
         b.check(eaf.pm2.is_online(eaf.app()));
         b.check(eaf.pm2.is_online(eaf.worker_app()));

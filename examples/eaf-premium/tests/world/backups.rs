@@ -1,12 +1,21 @@
 //! Backups, and what a restore gives back.
 
+use std::time::Duration;
+
+use lab::wait_until;
+
 use crate::Test;
 use crate::operator::Stage;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_restore_gives_back_the_same_rows", a_restore_gives_back_the_same_rows),
     ("a_dump_that_was_changed_is_refused", a_dump_that_was_changed_is_refused),
+    ("the_files_come_back", the_files_come_back),
+    ("a_full_disk_leaves_no_half_backup", a_full_disk_leaves_no_half_backup),
+    ("a_cut_connection_leaves_the_database_whole", a_cut_connection_leaves_the_database_whole),
 ];
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// What is in the tables, in short.
 fn content(stage: &Stage) -> String {
@@ -50,4 +59,59 @@ fn a_dump_that_was_changed_is_refused(stage: &Stage) {
     assert!(said.contains("is not as it was written"), "{said}");
     assert_eq!(content(stage), before);
     assert_eq!(stage.world.health().unwrap().status, 200, "it never was stopped");
+}
+
+fn the_files_come_back(stage: &Stage) {
+    let data = stage.world.tree().join(".data");
+    let files = || stage.world.ssh("cd eaf_platform/.data && find . -type f -exec sha256sum {} +");
+    stage.world.hand_in(2, "a copy that must not be lost");
+    let before = files();
+    stage.run(&["run", "backup"], 0);
+    std::fs::remove_dir_all(data.join("uploads")).unwrap();
+    std::fs::write(data.join("memory-store.json"), "{}").unwrap();
+    let broken = files();
+    stage.run(&["run", "restore-files", "--yes"], 0);
+    assert_eq!(files(), before);
+    stage.run(&["rollback", "last"], 0);
+    assert_eq!(files(), broken, "and what was there before that is not lost either");
+    stage.run(&["run", "restore-files", "--yes"], 0);
+    assert_eq!(files(), before);
+}
+
+fn a_full_disk_leaves_no_half_backup(stage: &Stage) {
+    let Some(disk) = stage.world.small_disk("backups", 64 * 1024) else { return };
+    stage.run(&["run", "backup"], 0);
+    let rest = format!("{}/rest", disk.path().display());
+    let fill = format!("dd if=/dev/zero of={rest} bs=4096 2>/dev/null; truncate -s -4096 {rest}");
+    stage.world.ssh(&fill);
+    let list = || stage.world.ssh("cd backups && find . -type f ! -name rest | sort");
+    let before = list();
+    let said = stage.run(&["run", "backup"], 1);
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(list(), before, "the good backup stays, and nothing half is beside it");
+    drop(disk);
+}
+
+fn a_cut_connection_leaves_the_database_whole(stage: &Stage) {
+    stage.run(&["run", "backup"], 0);
+    let before = content(stage);
+    let proxy = stage.world.ssh_proxy();
+    stage.write_ssh_config("ssh_config", proxy.port(), &stage.path("known_hosts"));
+    // Slow enough that the lock is there before the restore begins, which then waits for it.
+    proxy.delay(Duration::from_millis(150));
+    let run = stage.run_up_to(&["run", "restore", "--yes"], "started   restore/restore");
+    let (postgres, database) = (stage.world.postgres(), stage.world.database());
+    let lock = postgres.hold_lock(database, "\"Copy\"");
+    let waits = "select count(*) from pg_stat_activity where application_name like \
+                 'runbook restore%' and wait_event_type = 'Lock'";
+    wait_until("the restore to be in the middle", SOON, || postgres.psql(database, waits) == "1");
+    proxy.delay(Duration::ZERO);
+    proxy.cut();
+    drop(lock);
+    let said = run.finish();
+    assert_eq!(said.code, Some(1), "{}", said.text);
+    assert!(said.text.contains("rolled back"), "{}", said.text);
+    assert_eq!(content(stage), before);
+    stage.world.wait_for_site();
+    stage.run(&["run", "verify"], 0);
 }

@@ -6,7 +6,10 @@
 
 mod backups;
 mod deploys;
+mod errors;
+mod incidents;
 mod operator;
+mod readme;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,11 +24,19 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let stage: Arc<Mutex<Option<Stage>>> = Arc::default();
-    let tests = [deploys::TESTS, backups::TESTS].concat();
-    let trials = tests.iter().map(|(name, test): &Test| {
+    let tests = [
+        ("errors", errors::TESTS),
+        ("deploys", deploys::TESTS),
+        ("backups", backups::TESTS),
+        ("incidents", incidents::TESTS),
+        ("readme", readme::TESTS),
+    ];
+    let tests = tests.into_iter().flat_map(|(module, tests)| {
+        tests.iter().map(move |(name, test)| (format!("{module}::{name}"), *test))
+    });
+    let trials = tests.map(|(name, test)| {
         let stage = Arc::clone(&stage);
-        let (name, test) = (*name, *test);
-        Trial::test(name, move || {
+        Trial::test(name.clone(), move || {
             let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
             let stage = stage.get_or_insert_with(Stage::set);
             stage.reset();

@@ -12,6 +12,8 @@ use lab::{Release, World};
 /// A world, and an operator with the program and its configuration.
 pub(crate) struct Stage {
     pub(crate) world: World,
+    /// Where nobody listens.
+    pub(crate) nobodys_port: u16,
     desk: tempfile::TempDir,
 }
 
@@ -25,7 +27,11 @@ pub(crate) struct Said {
 impl Stage {
     /// Starts the world, and writes the operator's configuration.
     pub(crate) fn set() -> Self {
-        let stage = Self { world: World::start(), desk: tempfile::tempdir().unwrap() };
+        let stage = Self {
+            world: World::start(),
+            nobodys_port: lab::free_port(),
+            desk: tempfile::tempdir().unwrap(),
+        };
         let sshd = stage.world.sshd();
         let known = stage.desk.path().join("known_hosts");
         std::fs::write(&known, sshd.known_hosts()).unwrap();
@@ -63,6 +69,9 @@ impl Stage {
         );
         world.wait_for_site();
         let _ = std::fs::remove_dir_all(self.journal());
+        let _ = std::fs::remove_dir_all(world.home().join("backups"));
+        self.write_ssh_config("ssh_config", world.sshd().port(), &self.path("known_hosts"));
+        self.write("eaf-premium.toml", &self.config());
     }
 
     /// The configuration, with what is there in the place of what follows `key = `.
@@ -144,6 +153,44 @@ escalation = "the platform team, +1 555 0101"
             ca = nginx.ca().display(),
             email = world.student().0,
         )
+    }
+
+    /// A file of the operator's.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.desk.path().join(name)
+    }
+
+    /// What differs from run to run, in fixed words.
+    pub(crate) fn fixed(&self, text: &str) -> String {
+        let world = &self.world;
+        // Where lines are wrapped depends on names of folders.
+        let mut joined = String::new();
+        for line in text.lines() {
+            match line.strip_prefix("             ") {
+                Some(rest) if !rest.starts_with("next: ") => joined.extend([" ", rest.trim()]),
+                _ => joined.extend(["\n", line]),
+            }
+        }
+        let mut text = joined
+            .trim()
+            .replace(&world.home().display().to_string(), "HOME")
+            .replace(&world.sshd().dir().display().to_string(), "SSHD")
+            .replace(&world.folder().path().display().to_string(), "LAB")
+            .replace(&self.desk.path().display().to_string(), "DESK")
+            .replace(env!("CARGO_BIN_EXE_eaf-premium"), "eaf-premium")
+            .replace(&world.remote().commit_of(Release::First)[..10], "COMMIT");
+        for (port, name) in [
+            (world.port(), "PORT"),
+            (world.worker_port(), "WORKER_PORT"),
+            (world.postgres().port(), "DATABASE_PORT"),
+            (world.redis().port(), "REDIS_PORT"),
+            (world.nginx().https_port(), "HTTPS_PORT"),
+            (world.sshd().port(), "SSH_PORT"),
+            (self.nobodys_port, "NOBODYS_PORT"),
+        ] {
+            text = text.replace(&port.to_string(), name);
+        }
+        text.lines().map(varying).collect::<Vec<_>>().join("\n")
     }
 
     fn journal(&self) -> PathBuf {
@@ -305,4 +352,39 @@ impl Watch {
         assert!(!bad, "it does not answer at the end");
         (gaps, seen.len())
     }
+}
+
+/// A line without ids of runs, times and ports that nobody listens on.
+fn varying(line: &str) -> String {
+    let mut before = "";
+    let words = line.split(' ').map(|word| {
+        let known = std::mem::replace(&mut before, word);
+        let bare = word.trim_end_matches([',', ';', ')']);
+        let end = &word[bare.len()..];
+        let digits = bare.chars().filter(char::is_ascii_digit).count();
+        let only =
+            |set: &str| digits > 0 && bare.chars().all(|c| c.is_ascii_digit() || set.contains(c));
+        let fixed = if bare.starts_with("SHA256:") {
+            "SHA256:KEY"
+        } else if only(".mshµ") && bare.ends_with('s') {
+            "TIME"
+        } else if digits >= 14 && bare.contains('-') && !bare.contains('/') {
+            "RUN"
+        } else if only("") && matches!(known, "process" | "pid" | "(pid") {
+            "PID"
+        } else {
+            bare
+        };
+        format!("{fixed}{end}")
+    });
+    let mut words: Vec<String> = words.collect();
+    for at in 1..words.len() {
+        if words[at].starts_with("restarts") {
+            words[at - 1] = "N".into();
+        } else if words[at - 1] == "version" && words[at].starts_with(|c: char| c.is_ascii_digit())
+        {
+            words[at] = "VERSION,".into();
+        }
+    }
+    words.join(" ")
 }
