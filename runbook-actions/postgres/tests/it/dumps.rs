@@ -1,8 +1,10 @@
 use std::path::Path;
 
 use runbook_core::testing::Surroundings;
-use runbook_core::{Check as _, Status, Step as _};
+use runbook_core::{Check as _, Host, Status, Step as _};
 use runbook_postgres::{Dump, Format, Postgres, Retention, Table, Verified};
+
+use runbook_targets::Local;
 
 use crate::support::{Cluster, check, run, step};
 
@@ -74,6 +76,37 @@ async fn a_restore_gives_back_what_was_dumped_in_every_format() {
         .await;
         assert_eq!(outcome.status, Status::Succeeded, "{format}: {:?}", outcome.finished);
         assert_eq!(all(&cluster, db.database()), before, "{format}");
+    }
+}
+
+#[tokio::test]
+async fn the_owner_of_a_database_restores_it_beside_an_extension_of_a_superuser() {
+    for format in FORMATS {
+        let cluster = Cluster::shared();
+        let name = format!("owned {format}");
+        cluster.create(
+            &name,
+            &format!(
+                "CREATE EXTENSION pg_trgm; COMMENT ON EXTENSION pg_trgm IS E'it''s\\nof two lines'; \
+                 CREATE ROLE \"owner {format}\" LOGIN PASSWORD 'owner'; \
+                 ALTER DATABASE \"{name}\" OWNER TO \"owner {format}\"; \
+                 SET ROLE \"owner {format}\"; CREATE TABLE notes AS SELECT 1 AS n"
+            ),
+        );
+        let config = cluster.config(&name).user(format!("owner {format}")).password("owner");
+        let db = Postgres::new(&Host::new(Local::new()), config);
+        let dump = step(db.dump(cluster.path("dumps"), format)).await.unwrap();
+        let dump = verified(&db, dump).await;
+        cluster.psql(&name, "UPDATE notes SET n = 2");
+        let outcome = run(|b| {
+            let safety = b.step(db.dump(cluster.path("dumps"), format));
+            let safety = b.check(db.verify(safety));
+            b.step(db.restore(dump, safety));
+        })
+        .await;
+        assert_eq!(outcome.status, Status::Succeeded, "{format}: {:?}", outcome.finished);
+        assert_eq!(cluster.psql(&name, "SELECT n FROM notes"), "1", "{format}");
+        assert_eq!(cluster.psql(&name, "SELECT count(*) FROM pg_extension"), "2", "{format}");
     }
 }
 
