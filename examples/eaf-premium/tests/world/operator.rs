@@ -379,7 +379,8 @@ fn varying(line: &str) -> String {
     });
     let mut words: Vec<String> = words.collect();
     for at in 1..words.len() {
-        if words[at].starts_with("restarts") {
+        let number = words[at - 1].parse::<f64>().is_ok();
+        if words[at].starts_with("restarts") || (words[at] == "s" && number) {
             words[at - 1] = "N".into();
         } else if words[at - 1] == "version" && words[at].starts_with(|c: char| c.is_ascii_digit())
         {
