@@ -379,8 +379,8 @@ fn varying(line: &str) -> String {
     });
     let mut words: Vec<String> = words.collect();
     for at in 1..words.len() {
-        let number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
-        if words[at].starts_with("restarts") && number(&words[at - 1]) {
+        let number = words[at - 1].parse::<f64>().is_ok();
+        if number && (words[at].starts_with("restarts") || words[at] == "s") {
             words[at - 1] = "N".into();
         } else if words[at - 1] == "version" && words[at].starts_with(|c: char| c.is_ascii_digit())
         {
