@@ -176,8 +176,13 @@ impl Nginx {
     pub fn reload(&self) {
         let old = self.workers();
         run(self.command().args(["-s", "reload"]));
-        wait_until("Nginx to have new workers", DEADLINE, || {
-            self.workers().iter().any(|pid| !old.contains(pid))
+        // An old one still answers until it heard that it is to end.
+        let ending = |pid: &u32| {
+            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            !is_alive(*pid) || String::from_utf8_lossy(&title).contains("shutting down")
+        };
+        wait_until("Nginx to have new workers only", DEADLINE, || {
+            self.workers().iter().any(|pid| !old.contains(pid)) && old.iter().all(ending)
         });
     }
 

@@ -412,6 +412,15 @@ usage() { echo "usage: service postgresql|redis|nginx start|stop|restart|reload|
 
 pid() { head -n 1 "$1" 2>/dev/null || :; }
 runs() { [ -n "$(pid "$1")" ] && kill -0 "$(pid "$1")" 2>/dev/null; }
+# Its word comes before its process id is written.
+there() {
+    n=0
+    until runs "$1"; do
+        n=$((n + 1))
+        [ $n -lt 200 ] || { echo "it did not start" >&2; exit 1; }
+        sleep 0.05
+    done
+}
 gone() {
     runs "$1" || return 0
     kill "$(pid "$1")"
@@ -432,9 +441,9 @@ postgresql)
 redis)
     file=$(dirname '{redis}')/redis.pid
     case $2 in
-    start) runs "$file" || redis-server '{redis}' ;;
+    start) runs "$file" || redis-server '{redis}'; there "$file" ;;
     stop) gone "$file" ;;
-    restart) gone "$file"; redis-server '{redis}' ;;
+    restart) gone "$file"; redis-server '{redis}'; there "$file" ;;
     status) status redis "$file" ;;
     *) usage ;;
     esac
