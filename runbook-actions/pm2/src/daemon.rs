@@ -111,17 +111,40 @@ impl Pm2 {
         Ok(all)
     }
 
+    /// Restarts or reloads an app.
+    ///
+    /// Of an app that crashes again and again the daemon may start the next process between the
+    /// two halves of a restart, and then refuses the second half. A stop takes its next start
+    /// from it, so that the restart after it is alone.
+    pub(crate) async fn start_again(&self, cx: &Context, word: &str, app: &str) -> Result<()> {
+        let output = self.unchecked(cx, None, &[word, app]).await?;
+        if output.exit == Exit::Code(0) {
+            return Ok(());
+        }
+        let failure = Error::of(self, &format!("{word} {app}"), &output);
+        if !failure.is_started_meanwhile() {
+            return Err(failure.failure());
+        }
+        // Whether it helped is what the restart says.
+        self.unchecked(cx, None, &["stop", app]).await?;
+        self.run(cx, None, &["restart", app]).await
+    }
+
     /// Runs `pm2` with these words.
     pub(crate) async fn run(&self, cx: &Context, dir: Option<&Path>, words: &[&str]) -> Result<()> {
-        let mut command = self.unmarked(&self.0.program).args(words.iter().copied());
-        if let Some(dir) = dir {
-            command = command.dir(dir);
-        }
-        let output: Output = cx.on(&self.0.host).run_unchecked(&command).await?;
+        let output = self.unchecked(cx, dir, words).await?;
         if output.exit == Exit::Code(0) {
             return Ok(());
         }
         Err(Error::of(self, &words.join(" "), &output).failure())
+    }
+
+    async fn unchecked(&self, cx: &Context, dir: Option<&Path>, words: &[&str]) -> Result<Output> {
+        let mut command = self.unmarked(&self.0.program).args(words.iter().copied());
+        if let Some(dir) = dir {
+            command = command.dir(dir);
+        }
+        cx.on(&self.0.host).run_unchecked(&command).await
     }
 }
 

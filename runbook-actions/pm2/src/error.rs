@@ -99,6 +99,11 @@ impl Error {
         }
     }
 
+    /// Whether the daemon started the app between the two halves of a restart.
+    pub(crate) fn is_started_meanwhile(&self) -> bool {
+        matches!(self, Self::Other { why, .. } if why.contains("already exists"))
+    }
+
     /// As what steps and checks fail with.
     pub(crate) fn failure(self) -> Failure {
         let advice = self.advice();

@@ -96,7 +96,7 @@ async fn reload(cx: &Context, pm2: &Pm2, app: &str) -> Result<Restarted> {
 async fn again(cx: &Context, pm2: &Pm2, word: &str, app: &str) -> Result<Restarted> {
     let known = pm2.known(cx.observer(), app).await?;
     let logs = Logs::ends(cx.observer(), pm2, &known).await?;
-    pm2.run(cx, None, &[word, app]).await?;
+    pm2.start_again(cx, word, app).await?;
     let apps = pm2.known(cx.observer(), app).await?;
     Ok(Restarted { apps, logs })
 }
@@ -121,7 +121,7 @@ impl Rollback<restart_on_the_way_back> for Uptime {
     ) -> Result<()> {
         let now = Uptime::of(&step.pm2, cx.observer(), &step.app).await?;
         if self.running && now != *self {
-            step.pm2.run(cx, None, &["restart", &step.app]).await?;
+            step.pm2.start_again(cx, "restart", &step.app).await?;
         }
         Ok(())
     }

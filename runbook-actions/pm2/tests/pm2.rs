@@ -207,6 +207,31 @@ fn a_crash_loop_is_not_healthy() {
     assert!(said.contains("restarted") || said.contains("restarts"), "{said}");
 }
 
+/// The daemon may start an app of a crash loop in the middle of a restart, and then refuses it.
+#[test]
+fn an_app_that_was_started_in_the_middle_of_its_restart_is_stopped_first() {
+    let home = Home::new().started();
+    let (program, log) = (home.dir.path().join("pm2-of-a-crash-loop"), home.dir.path().join("log"));
+    let script = format!(
+        "#!/bin/sh\necho \"$1\" >> {log}\ncase \"$1 $(grep -c stop {log})\" in\n\
+         'restart 0') echo '[PM2][ERROR] Process with pid 7 already exists' >&2; exit 1;;\n\
+         *) exec pm2 \"$@\";;\nesac\n",
+        log = log.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    home.script("setInterval(() => {}, 1000);");
+    let done = run(None, |b| {
+        b.step(home.pm2().program(&program).restart("shop"));
+        b.check(home.pm2().is_healthy("shop").steady_for(Duration::ZERO));
+    });
+    assert_eq!(done.status, Status::Succeeded, "{:?}", done.finished);
+    let words = std::fs::read_to_string(&log).unwrap();
+    let changes: Vec<&str> = words.lines().filter(|word| *word != "jlist").collect();
+    assert_eq!(changes, ["restart", "stop", "restart"]);
+}
+
 #[test]
 fn an_app_that_does_not_listen_is_not_healthy() {
     let home = Home::new().started();
