@@ -242,7 +242,17 @@ impl Drop for FileJournal {
 }
 
 /// Whether a file has no name any more: what is written to it can never be read.
-#[cfg(unix)]
+///
+/// Linux is asked for the number of names alone. Where somebody has asked for the times of a file,
+/// the next write has to note a new one, and the sync after it takes half as long again.
+#[cfg(target_os = "linux")]
+fn is_removed(file: &File) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    Ok(statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)?.stx_nlink == 0)
+}
+
+/// Whether a file has no name any more: what is written to it can never be read.
+#[cfg(all(unix, not(target_os = "linux")))]
 fn is_removed(file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     Ok(file.metadata()?.nlink() == 0)
