@@ -229,13 +229,23 @@ pub struct WriteOptions {
     pub mode: Option<u32>,
     /// Give `mode` also to a file that was there.
     pub force_mode: bool,
+    /// How many bytes come, if that is known: only said, so that whoever watches a stream sees
+    /// how much of it is still to come.
+    pub size: Option<u64>,
 }
 
 impl WriteOptions {
     /// A file with exactly these permission bits, e.g. `0o600`.
     #[must_use]
     pub fn mode(mode: u32) -> Self {
-        Self { mode: Some(mode), force_mode: true }
+        Self { mode: Some(mode), force_mode: true, size: None }
+    }
+
+    /// Says how many bytes come, as progress is told in.
+    #[must_use]
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
     }
 }
 
