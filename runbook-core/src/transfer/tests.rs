@@ -100,7 +100,7 @@ async fn a_stream_that_is_longer_than_was_said_has_no_total() {
 #[tokio::test(start_paused = true)]
 async fn a_large_download_finds_out_how_much_is_to_come() {
     let (target, host, around) = world();
-    target.file("/srv/dump", vec![b'x'; 8 * MIB as usize]);
+    drop(target.file("/srv/dump", vec![b'x'; 8 * MIB as usize]));
     let mut file = around.observer().on(&host).open("/srv/dump").await.unwrap();
     let mut piece = vec![0; MIB as usize];
     for _ in 0..8 {
@@ -128,7 +128,7 @@ async fn what_does_not_arrive_is_told_as_cut() {
         }
     }
     let (target, host, around) = world();
-    target.file("/srv/dump", vec![b'x'; 8 * MIB as usize]);
+    drop(target.file("/srv/dump", vec![b'x'; 8 * MIB as usize]));
     let cx = around.context();
     let broken = b"some".chain(Broken);
     let options = WriteOptions::default().size(10);
