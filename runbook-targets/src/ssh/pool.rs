@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use runbook_core::{Address, BoxStream, Failure, FailureKind, Problem, Result};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::background;
 use super::connect::{Dialer, Route};
 use super::driver::{Connection, Keepalive, Refusal, Reply, Request};
 use super::login::Login;
@@ -263,7 +264,8 @@ impl Pool {
         }
     }
 
-    /// Makes one more connection, in the background: a place may come free before it is there.
+    /// Makes one more connection, in the background: a place may come free before it is there, and
+    /// others than the caller may wait for it.
     fn connect(self: &Arc<Self>, class: Class, line: &mut Line) {
         line.connecting += 1;
         let pool = Arc::downgrade(self);
@@ -272,7 +274,7 @@ impl Pool {
         let first = class == Class::Commands && line.members.is_empty() && line.connecting == 1;
         let idle_after = (!first).then_some(self.limits.idle);
         let attempt = Attempt { pool: pool.clone(), class, done: false };
-        tokio::spawn(async move {
+        background::spawn(async move {
             // It is never closed.
             let _permit = handshakes.acquire_owned().await;
             let since = Instant::now();
