@@ -19,10 +19,7 @@ use super::words::compact;
 
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
 
-/// How long the login shell and its files may take.
-pub(super) const GREETING: Duration = Duration::from_secs(30);
-
-/// And the end of a channel, once it says nothing more.
+/// How long the end of a channel may take, once it says nothing more.
 const WORD: Duration = Duration::from_secs(1);
 
 /// One lifeline with the shells that bear its mark: they live and end together.
@@ -143,7 +140,7 @@ impl Lifeline {
                 tokio::join!(listen(stdout, answers, ready, &heard), drain(stderr, &heard));
                 Some(exit)
             });
-            let why = match timeout(GREETING, greeting).await {
+            let why = match timeout(limits.greeting, greeting).await {
                 Ok(Ok(())) => {
                     opening.0 = None;
                     return Ok(());
@@ -156,7 +153,7 @@ impl Lifeline {
                     }
                     "there is no `sh` that works".to_owned()
                 }
-                Err(_) => format!("`sh` is not ready after {} s", GREETING.as_secs()),
+                Err(_) => format!("`sh` is not ready after {} s", limits.greeting.as_secs_f32()),
             };
             listening.abort();
             Err(Failure::msg(format!("{why} on {}{}", self.place, noise.said()))

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{GREETING, Lifeline, Whom};
+use super::lifeline::{Lifeline, Whom};
 use super::stream::Scanner;
 use super::target::{Inner, Limits};
 use super::words::compact;
@@ -162,7 +162,7 @@ impl Spare {
             let opening = tokio::spawn(async move {
                 let shell = Shell::open(&inner.channels, lifeline, &inner.limits).await?;
                 // One that hangs must not keep those waiting who could open another.
-                timeout(GREETING, shell.greeted()).await?
+                timeout(inner.limits.greeting, shell.greeted()).await?
             });
             *slot = Some((of, opening));
         }

@@ -49,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) idle: usize,
     /// Each command has a shell, and so a channel, of its own.
     pub(crate) isolated: bool,
+    /// How long the login shell and its files may take.
+    pub(crate) greeting: Duration,
     /// How often this side gives a sign of life, and after how many times of silence all is ended.
     pub(crate) beat: Duration,
     pub(crate) beats: u32,
@@ -67,6 +69,7 @@ impl Default for Limits {
             shells: 16,
             idle: 4,
             isolated: false,
+            greeting: Duration::from_secs(30),
             beat: Duration::from_secs(5),
             beats: 4,
             grace: Duration::from_secs(5),

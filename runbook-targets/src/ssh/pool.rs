@@ -36,7 +36,9 @@ pub(crate) struct Limits {
     pub(crate) handshakes: usize,
     /// Until a TCP connection is made.
     pub(crate) connect: Duration,
-    /// Until the server knows us, from its first byte on.
+    /// Until both sides have agreed on keys, from the connection on; no longer than `login`.
+    pub(crate) handshake: Duration,
+    /// Until the server knows us, from the connection on.
     pub(crate) login: Duration,
     pub(crate) keepalive: Keepalive,
     /// After which a connection beyond the first is closed.
@@ -50,6 +52,7 @@ impl Default for Limits {
             channels: 6,
             handshakes: 4,
             connect: Duration::from_secs(15),
+            handshake: Duration::from_secs(30),
             login: Duration::from_secs(30),
             keepalive: Keepalive { interval: Duration::from_secs(15), count: 3 },
             idle: Duration::from_secs(30),
