@@ -371,6 +371,23 @@ impl Target for Ssh {
         &self.0.options.name
     }
 
+    /// What the code and the inventory say. What a configuration or a name server makes of it may
+    /// change, and may differ between operators, while the host is the same.
+    fn identity(&self) -> Option<String> {
+        let Options { place, user, port, through, .. } = &self.0.options;
+        let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let at = match (place, port) {
+            (Place::Explicit(host), port) => {
+                Address::Tcp(host.clone(), port.unwrap_or(22)).to_string()
+            }
+            (Place::Configured { name, .. }, Some(port)) => format!("{name}:{port}"),
+            (Place::Configured { name, .. }, None) => name.clone(),
+        };
+        let through = through.as_ref().and_then(Target::identity);
+        let through = through.map(|jump| format!(" through {jump}")).unwrap_or_default();
+        Some(format!("{user}{at}{through}"))
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         self.remote().await?.spawn(command, spawn).await
     }
