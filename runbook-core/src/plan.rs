@@ -89,6 +89,28 @@ impl Plan {
         &self.0.outline
     }
 
+    /// Whether `unit` takes `text` as the value that it asks a person for; else what it takes.
+    ///
+    /// ```
+    /// use runbook_core::{Manual, Runbook};
+    /// let mut b = Runbook::new("incident");
+    /// let _ticket = b.manual(Manual::new("Open a ticket").ask::<u16>("Which number did it get?"));
+    /// let plan = b.build()?;
+    /// let unit = "open-a-ticket".into();
+    /// assert_eq!(plan.accepts(&unit, "4711"), Ok(()));
+    /// assert_eq!(plan.accepts(&unit, "soon").unwrap_err(), "a whole number from 0 to 65535");
+    /// # Ok::<(), runbook_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What would be taken, in words, e.g. `a whole number from 0 to 65535`.
+    pub fn accepts(&self, unit: &UnitId, text: &str) -> Result<(), String> {
+        match self.0.units.iter().find(|known| known.id == *unit).map(|unit| &unit.work) {
+            Some(Work::Manual { manual, .. }) => manual.read(text).map(drop),
+            _ => Err("no value".into()),
+        }
+    }
+
     /// The name of its runbook.
     #[must_use]
     pub fn book(&self) -> &str {
