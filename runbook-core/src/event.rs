@@ -12,6 +12,7 @@ use crate::error::Problem;
 pub use crate::id::{RunId, UnitId};
 use crate::plan::Outline;
 pub use crate::timestamp::Timestamp;
+use crate::transfer::Transfer;
 
 /// One thing that happened in a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -281,6 +282,8 @@ pub enum EventKind {
         /// Of so many, if known.
         total: Option<u64>,
     },
+    /// How far a file between here and a host has come.
+    Transfer(Box<Transfer>),
 }
 
 impl EventKind {
@@ -293,6 +296,7 @@ impl EventKind {
                 | Self::Previewed { .. }
                 | Self::Output { .. }
                 | Self::Progress { .. }
+                | Self::Transfer(_)
         )
     }
 
@@ -317,6 +321,7 @@ impl EventKind {
             | Self::Previewed { unit, .. }
             | Self::Output { unit, .. }
             | Self::Progress { unit, .. } => Some(unit),
+            Self::Transfer(transfer) => Some(&transfer.unit),
             _ => None,
         }
     }

@@ -24,6 +24,7 @@ use crate::plan::{
 use crate::policy::{IntoCheck, IntoStep, Policies, Rolling, Wait, With};
 use crate::step::private::Sealed;
 use crate::step::{About, Data, NotReversible, Reversible, Step, UndoKind};
+use crate::target::spoken_of;
 
 /// Collects steps and checks in the order in which they are to happen; [`build`](Self::build)
 /// gives an immutable [`Plan`].
@@ -394,7 +395,7 @@ impl Runbook {
 
     fn add_step<S: Step>(&mut self, step: With<S>, why: Option<String>) -> Out<S::Output> {
         let With { unit: step, policies } = step;
-        let about = step.about();
+        let about = About::of(|| step.about());
         let mut needs = Needs::default();
         step.inputs(&mut needs);
         let undo = <S::Rollback as Sealed<S>>::KIND;
@@ -410,7 +411,7 @@ impl Runbook {
         policies: Policies,
         work: impl FnOnce(Arc<dyn ErasedCheck>) -> Work,
     ) -> Out<T> {
-        let about = check.about();
+        let about = About::of(|| check.about());
         let mut needs = Needs::default();
         check.inputs(&mut needs);
         self.add(kind, about, policies, needs, work(check), UndoKind::ReadOnly, None)
@@ -439,6 +440,15 @@ impl Runbook {
             std::borrow::Cow::Borrowed(_) => text,
             std::borrow::Cow::Owned(clean) => clean,
         };
+        let titles = |checks: &[Arc<dyn ErasedCheck>]| {
+            checks.iter().map(|check| check.about().title).collect::<Vec<_>>()
+        };
+        let ((requires, verify), others) =
+            spoken_of::during(|| (titles(&policies.requires), titles(&policies.verify)));
+        let mut hosts = about.hosts;
+        hosts.extend(others);
+        hosts.sort();
+        hosts.dedup();
         let mut outline = UnitOutline {
             id: id.clone(),
             kind,
@@ -449,8 +459,9 @@ impl Runbook {
             undo,
             irreversible_because,
             needs: resolved.iter().map(|unit| self.units[*unit as usize].id.clone()).collect(),
-            requires: policies.requires.iter().map(|check| check.about().title).collect(),
-            verify: policies.verify.iter().map(|check| check.about().title).collect(),
+            hosts: hosts.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
+            requires,
+            verify,
             question: match &work {
                 Work::Manual { question, .. } => Some(question.text.clone()),
                 _ => policies.confirm.clone(),

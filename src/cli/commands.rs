@@ -134,7 +134,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         io.write(&page).map(|()| Exit::Succeeded)
     }
 
-    fn environment(
+    pub(super) fn environment(
         &self,
         of_run: Option<&str>,
         surroundings: &Surroundings,
@@ -143,7 +143,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         env::pick(self.catalog, &self.global, wanted, surroundings)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         given: &Given,
         params: &[ParamGiven],
