@@ -47,6 +47,7 @@ impl Run {
             not_restored: Vec::new(),
             kept: Vec::new(),
             without: Vec::new(),
+            call: Vec::new(),
             next: Vec::new(),
         };
         self.record(EventKind::RunFinished(Box::new(finished.clone())))?;

@@ -134,8 +134,8 @@ fn block<'a>(
                     Err(failure) => Err(Halt::Failed(None, failure.to_problem())),
                 }
             }
-            BlockWork::Ladder { check, wait, escalate } => {
-                ladder(run, branch, block, &**check, *wait, escalate.as_deref()).await
+            BlockWork::Ladder { check, wait, .. } => {
+                ladder(run, branch, block, &**check, *wait).await
             }
         };
         let outcome = match &flow {
@@ -231,7 +231,6 @@ async fn ladder(
     block: &Block,
     check: &dyn crate::erased::ErasedCheck,
     wait: Wait,
-    escalate: Option<&str>,
 ) -> Flow {
     let once = Wait::at_most(std::time::Duration::ZERO);
     let mut tried = Vec::new();
@@ -273,7 +272,7 @@ async fn ladder(
                 FailureKind::Failed,
                 format!("no remedy helped: {problem} (tried: {})", tried.join("; ")),
             );
-            if let Some(escalate) = escalate {
+            if let BlockWork::Ladder { escalate: Some(escalate), .. } = &block.kind {
                 failure = failure.next(format!("escalate: {escalate}"));
             }
             Err(Halt::Failed(None, failure.to_problem()))
