@@ -42,7 +42,7 @@ pub struct News {
 #[derive(Clone, Debug)]
 pub enum NewsKind {
     /// The run ended.
-    Finished(RunFinished),
+    Finished(Box<RunFinished>),
     /// The run waits for a person.
     Suspended(Vec<Waiting>),
 }

@@ -78,6 +78,7 @@ pub(crate) struct Block {
 pub(crate) enum BlockWork {
     Group,
     Parallel,
+    Checklist,
     When { condition: Input<bool>, needs: Vec<u32> },
     Each(Rolling),
     Ladder { check: Arc<dyn ErasedCheck>, wait: Wait, escalate: Option<String> },

@@ -250,7 +250,7 @@ impl Runbook {
     /// # Ok::<(), runbook_core::Error>(())
     /// ```
     pub fn checklist(&mut self, title: &str, items: impl IntoIterator<Item = Manual>) {
-        self.block(title, BlockWork::Parallel, BlockKind::Checklist, false, |b| {
+        self.block(title, BlockWork::Checklist, BlockKind::Checklist, false, |b| {
             items.into_iter().for_each(|item| {
                 b.manual(item);
             });

@@ -192,12 +192,9 @@ async fn a_checklist_waits_for_all_its_items_at_once_and_takes_each_by_itself() 
     let unattended = || RunOptions::new().unattended();
     let outcome = engine.run(&plan, unattended()).outcome().await.unwrap();
     let waiting = |outcome: &Outcome| -> Vec<String> {
-        let mut ids: Vec<String> =
-            outcome.state.waiting().iter().map(|waiting| waiting.unit.to_string()).collect();
-        ids.sort();
-        ids
+        outcome.state.waiting().iter().map(|waiting| waiting.unit.to_string()).collect()
     };
-    assert_eq!(waiting(&outcome), ["before/one", "before/three", "before/two"]);
+    assert_eq!(waiting(&outcome), ["before/one", "before/two", "before/three"], "in order");
     for id in ["before/three", "before/one"] {
         engine.answer(&outcome.run, &id.into(), Answer::Yes, "ann").await.unwrap();
     }
@@ -207,6 +204,33 @@ async fn a_checklist_waits_for_all_its_items_at_once_and_takes_each_by_itself() 
     engine.answer(&outcome.run, &"before/two".into(), Answer::Yes, "ann").await.unwrap();
     let outcome = engine.resume(&outcome.run, &plan, on()).outcome().await.unwrap();
     assert_eq!(outcome.status, Status::Succeeded);
+}
+
+/// Through the handle, items are confirmed in any order, and one no ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checklist_is_confirmed_in_any_order_and_a_no_ends_it() {
+    for no in [false, true] {
+        let mut b = Runbook::new("go-live");
+        b.checklist("Before", ["One", "Two", "Three"].map(Manual::new));
+        let plan = b.build().unwrap();
+        let mut run = Engine::new(MemoryStore::new()).run(&plan, RunOptions::new());
+        let control = run.control();
+        let mut asked = Vec::new();
+        while let Some(event) = run.next().await {
+            let EventKind::Asked { unit, .. } = &event.event else { continue };
+            asked.push(unit.clone());
+            if asked.len() == 3 {
+                let ids: Vec<&str> = asked.iter().map(UnitId::as_str).collect();
+                assert_eq!(ids, ["before/one", "before/two", "before/three"], "in order");
+                for unit in asked.iter().rev().take(if no { 1 } else { 3 }) {
+                    let answer = if no { Answer::No } else { Answer::Yes };
+                    control.answer(unit, answer, "ann").unwrap();
+                }
+            }
+        }
+        let status = run.outcome().await.unwrap().status;
+        assert_eq!(status, if no { Status::Failed } else { Status::Succeeded });
+    }
 }
 
 /// Keeps what it is told.

@@ -463,7 +463,7 @@ impl Run {
         finished.next = resume::what_next(&self.shared.run, &finished, self.options.undo);
         self.locks.release(self).await;
         self.recorder.record_durable(EventKind::RunFinished(Box::new(finished.clone()))).await?;
-        self.tell(&crate::notify::NewsKind::Finished(finished.clone())).await;
+        self.tell(&crate::notify::NewsKind::Finished(Box::new(finished.clone()))).await;
         Ok(Outcome {
             run: self.shared.run.clone(),
             status: finished.status,
