@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::plan::{OutlineNode, UnitOutline};
+use crate::plan::{BlockKind, OutlineNode, UnitOutline};
 
 /// 16 hex digits over what makes a unit this unit: its id, kind, code id, arguments, hosts, wiring,
 /// undo, checks and question. Not its documentation, retries or time limits.
@@ -46,7 +46,12 @@ pub(crate) fn nodes(list: &[OutlineNode], all: &mut Sha256) {
                 all.update(resource);
             }
             OutlineNode::Block(block) => {
-                all.update(format!("{:?} {} {{", block.kind, block.id));
+                // Whom to call may change while a run waits for them.
+                let kind = match &block.kind {
+                    BlockKind::Ladder { check, .. } => format!("Ladder {check:?}"),
+                    kind => format!("{kind:?}"),
+                };
+                all.update(format!("{kind} {} {{", block.id));
                 nodes(&block.children, all);
                 all.update(b"}");
             }

@@ -27,6 +27,7 @@ mod lock;
 mod manual;
 mod notify;
 mod param;
+mod people;
 mod plan;
 mod policy;
 #[cfg(feature = "report")]
@@ -67,6 +68,9 @@ pub use crate::lock::{FileLocks, Lock, LockStore, MemoryLocks};
 pub use crate::manual::Manual;
 pub use crate::notify::{News, NewsKind, Notifier};
 pub use crate::param::{Param, ParamError, ParamKind, ParamSpec};
+pub use crate::people::{
+    Call, Contact, Escalation, EscalationLevel, People, Reach, ReachKind, Severity,
+};
 pub use crate::plan::{
     BlockKind, BlockOutline, KNOWN_LATER, Outline, OutlineNode, ParamGiven, Plan, UnitKind,
     UnitOutline,

@@ -12,6 +12,7 @@ use crate::event::UnitId;
 use crate::input::Input;
 use crate::lock::Lock;
 use crate::notify::Notifier;
+use crate::people::{Escalation, Severity};
 use crate::policy::{Policies, Rolling, Wait};
 use crate::step::UndoKind;
 
@@ -77,6 +78,7 @@ pub(crate) struct Block {
 pub(crate) enum BlockWork {
     Group,
     Parallel,
+    Checklist,
     When { condition: Input<bool>, needs: Vec<u32> },
     Each(Rolling),
     Ladder { check: Arc<dyn ErasedCheck>, wait: Wait, escalate: Option<String> },
@@ -138,6 +140,12 @@ pub struct Outline {
     /// Its parameters as given, secrets as `***`: what `resume` rebuilds the plan from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<ParamGiven>,
+    /// How grave what it is about is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Whom to call, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
     /// Units and blocks in order.
     pub nodes: Vec<OutlineNode>,
     /// What is done at the end, come what may.
@@ -259,6 +267,8 @@ pub enum BlockKind {
     Group,
     /// All children at the same time.
     Parallel,
+    /// Things that people do, in any order.
+    Checklist,
     /// Only if an earlier output says so.
     When {
         /// The units that decide.
@@ -272,8 +282,11 @@ pub enum BlockKind {
     Ladder {
         /// The check's title.
         check: String,
-        /// Whom or what to turn to when no remedy helps.
+        /// What to do when no remedy helps.
         escalate: Option<String>,
+        /// Whom to call then, instead of those whom the runbook names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Escalation>,
     },
     /// One remedy of a `Ladder`.
     Remedy,
@@ -299,6 +312,24 @@ impl Outline {
     #[must_use]
     pub fn unit(&self, id: &UnitId) -> Option<&UnitOutline> {
         self.units().find(|unit| unit.id == *id)
+    }
+
+    /// Whom to call, given the ladders in which no remedy helped: those whom the last such ladder
+    /// names, or else those whom the runbook names.
+    #[must_use]
+    pub fn escalation_after(&self, failed: impl Fn(&UnitId) -> bool) -> Option<&Escalation> {
+        let mut own = None;
+        let mut stack: Vec<&OutlineNode> = self.nodes.iter().rev().collect();
+        while let Some(node) = stack.pop() {
+            let OutlineNode::Block(block) = node else { continue };
+            if let BlockKind::Ladder { call: Some(call), .. } = &block.kind
+                && failed(&block.id)
+            {
+                own = Some(call);
+            }
+            stack.extend(block.children.iter().rev());
+        }
+        own.or(self.escalation.as_ref())
     }
 
     /// The first unit that differs from `other`, and how, in words; `None` if nothing that

@@ -189,6 +189,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let mut options = self.options(flags.yes, &io.surroundings);
         options.env = env;
         options.reason = flags.reason;
+        options.began = flags.began;
         options.undo = !flags.keep;
         let run = RunId::fresh();
         options.run = Some(run.clone());

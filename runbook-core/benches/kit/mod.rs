@@ -34,6 +34,7 @@ pub(crate) fn run_started(run: &RunId, units: usize) -> Arc<Event> {
         mode: Mode::Run,
         by: Actor { name: "ada".into(), machine: "box".into(), pid: 7 },
         reason: None,
+        began: None,
         env: None,
         version: None,
         plan: Arc::new(Outline {
@@ -41,6 +42,8 @@ pub(crate) fn run_started(run: &RunId, units: usize) -> Arc<Event> {
             title: "Deploy".into(),
             doc: String::new(),
             params: Vec::new(),
+            severity: None,
+            escalation: None,
             nodes: (0..units).map(unit).collect(),
             finally: Vec::new(),
             fingerprint: "f".repeat(64),

@@ -14,6 +14,8 @@ use super::node::{Kind, Node, State};
 #[derive(Debug, Default)]
 pub(crate) struct ViewState {
     pub(crate) head: Option<RunStarted>,
+    /// When it began, however often it was resumed.
+    pub(super) started: Option<Timestamp>,
     /// When this process took it up: its start, or its resumption.
     pub(crate) since: Option<Timestamp>,
     /// Units and blocks, each before its children.
@@ -404,6 +406,7 @@ impl ViewState {
     }
 
     fn begin(&mut self, start: &RunStarted, at: Timestamp) {
+        self.started = Some(at);
         self.since = Some(at);
         self.top = start.plan.nodes.iter().filter_map(|n| self.add(n, None, 0)).collect();
         self.finally = start.plan.finally.iter().filter_map(|n| self.add(n, None, 0)).collect();

@@ -84,6 +84,7 @@ impl Story {
             mode: Mode::Run,
             by: Actor { name: "ops".into(), machine: "admin".into(), pid: 1 },
             reason: Some("new prices".into()),
+            began: None,
             env: Some("live".into()),
             version: None,
             plan,
@@ -242,6 +243,7 @@ fn a_failure_shows_its_cause_its_output_and_what_is_undone() {
             not_restored: vec!["dump-the-database".into()],
             kept: vec!["mail".into()],
             without: Vec::new(),
+            call: Vec::new(),
             next: vec!["resume 20260314-150926-k7xq --skip".into()],
         })));
         let end = story.screen(24);
@@ -414,6 +416,7 @@ impl Story {
             not_restored: vec![],
             kept: vec![],
             without: vec![without.into()],
+            call: Vec::new(),
             next: vec!["report 20260314-150926-k7xq".into()],
         })))
     }

@@ -23,20 +23,17 @@ pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
         b.check(eaf.variables.has(Platform::required()));
         b.check(eaf.variables.is_private());
     });
-    b.group("By a person", |b| {
-        b.manual(
+    b.checklist(
+        "By a person",
+        [
             Manual::new("Read the diff once more for secrets")
                 .doc("No key, password or token is committed; `.env.example` names new variables."),
-        );
-        b.manual(
             Manual::new("Read what the migrations do")
                 .doc("They only add: the release before must still run on the new schema."),
-        );
-        b.manual(
             Manual::new("Tell who is on call what is released, and when")
-                .doc(format!("That is {}.", env.contacts.on_call)),
-        );
-    });
+                .doc(format!("That is {}.", eaf.on_call())),
+        ],
+    );
     b.step(eaf.npm.forget_kept());
     Ok(())
 }
