@@ -122,7 +122,7 @@ impl<E> Case<E> {
     }
 
     /// A path that a run that failed may leave changed, and all below it: what harmless steps
-    /// wrote.
+    /// wrote. Or the name of a [state](super::Fakes::state).
     #[must_use]
     pub fn may_leave(mut self, path: impl Into<PathBuf>) -> Self {
         self.left.push(path.into());
