@@ -72,6 +72,7 @@ pub struct Case<E> {
     pub(super) fakes: Option<MakeFakes<E>>,
     pub(super) ends: Status,
     left: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
     without: Vec<Test>,
 }
 
@@ -84,6 +85,7 @@ impl<E> Default for Case<E> {
             fakes: None,
             ends: Status::Succeeded,
             left: Vec::new(),
+            kept: Vec::new(),
             without: Vec::new(),
         }
     }
@@ -129,6 +131,14 @@ impl<E> Case<E> {
         self
     }
 
+    /// The same for what steps changed that can't be undone: it may be left once one of them was
+    /// done.
+    #[must_use]
+    pub fn may_keep(mut self, path: impl Into<PathBuf>) -> Self {
+        self.kept.push(path.into());
+        self
+    }
+
     /// Without one of the tests; says in the code why.
     #[must_use]
     pub fn without(mut self, test: Test, _because: &str) -> Self {
@@ -142,6 +152,10 @@ impl<E> Case<E> {
 
     pub(super) fn leaves(&self, path: &Path) -> bool {
         self.left.iter().any(|left| path.starts_with(left))
+    }
+
+    pub(super) fn keeps(&self, path: &Path) -> bool {
+        self.kept.iter().any(|kept| path.starts_with(kept))
     }
 
     /// The parameters as words of the command line, and the secret ones as variables.

@@ -65,16 +65,42 @@ impl<E> Fakes<E> {
         self.watched.states.push((name.into(), Arc::new(now)));
         self
     }
+
+    /// What a person does before he confirms the unit with this id: the fakes are changed as he
+    /// would change the hosts.
+    ///
+    /// ```
+    /// use runbook::Host;
+    /// use runbook::harness::Fakes;
+    /// use runbook::testing::FakeTarget;
+    /// let web = FakeTarget::new("web-1").file("/etc/shop.conf", "prot = 3000");
+    /// let disk = web.disk();
+    /// let fakes = Fakes::new(Host::new(web.clone()))
+    ///     .target(&web)
+    ///     .person("mend-the-line", move || disk.write("/etc/shop.conf", "port = 3000").unwrap());
+    /// # let _ = fakes;
+    /// ```
+    #[must_use]
+    pub fn person(
+        mut self,
+        unit: impl Into<String>,
+        does: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        self.watched.people.push((unit.into(), Arc::new(does)));
+        self
+    }
 }
 
-/// What is compared before and after a run.
+/// What is compared before and after a run, and what people do in it.
 #[derive(Clone, Default)]
 pub(super) struct Watched {
     pub(super) targets: Vec<FakeTarget>,
     states: Vec<(String, State)>,
+    people: Vec<(String, Deed)>,
 }
 
 type State = Arc<dyn Fn() -> String + Send + Sync>;
+type Deed = Arc<dyn Fn() + Send + Sync>;
 
 /// What was seen: by target and path, the mode and the content or where a link points; and by name,
 /// what else is watched. Without the times in names and texts, which differ from run to run.
@@ -89,6 +115,11 @@ pub(super) struct Sight {
 type Entry = (u32, Option<PathBuf>, Vec<u8>);
 
 impl Watched {
+    /// A person is asked to do something, and does it.
+    pub(super) fn asked(&self, unit: &str) {
+        self.people.iter().filter(|(of, _)| of == unit).for_each(|(_, does)| does());
+    }
+
     /// What is so now.
     pub(super) fn now(&self) -> Sight {
         let mut files: BTreeMap<_, Vec<Entry>> = BTreeMap::new();
@@ -143,8 +174,34 @@ impl Sight {
     }
 }
 
+/// `in TIME` of `in 1.5ms`: how long an answer took.
+pub(super) fn without_latencies(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let number = &rest[start..];
+        let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
+        let unit = ["ns", "µs", "ms"].iter().find(|unit| {
+            let after = number[end..].strip_prefix(**unit);
+            after.is_some_and(|after| !after.starts_with(char::is_alphanumeric))
+        });
+        out.push_str(&rest[..start]);
+        rest = match unit {
+            Some(unit) => {
+                out.push_str("TIME");
+                &number[end + unit.len()..]
+            }
+            None => {
+                out.push_str(&number[..end]);
+                &number[end..]
+            }
+        };
+    }
+    out + rest
+}
+
 /// `shop-TIME.dump` of `shop-2026-03-14-150926.dump`.
-fn timeless(text: &str) -> String {
+pub(super) fn timeless(text: &str) -> String {
     const DATE: &[u8] = b"dddd-dd-dd";
     let bytes = text.as_bytes();
     let is_date = |at: usize| {
@@ -184,7 +241,7 @@ fn timeless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::timeless;
+    use super::{timeless, without_latencies};
 
     #[test]
     fn times_are_taken_out_of_names_and_texts_and_nothing_else() {
@@ -196,5 +253,12 @@ mod tests {
         ] {
             assert_eq!(timeless(text), left);
         }
+    }
+
+    #[test]
+    fn how_long_an_answer_took_is_taken_out_and_limits_are_not() {
+        let text = "status 200 in 1.5ms, 17µs; at most 10m00s, 5 ms, 3mssql, v1.";
+        let left = "status 200 in TIME, TIME; at most 10m00s, 5 ms, 3mssql, v1.";
+        assert_eq!(without_latencies(text), left);
     }
 }

@@ -34,8 +34,8 @@ struct Ended {
 
 impl<E> Matrix<'_, E> {
     pub(super) fn run(&self) -> Result<(), String> {
-        let (plan, _) = (self.build)()?;
-        let ended = self.drive(&plan, MemoryStore::new(), RunOptions::new())?;
+        let (plan, watched) = (self.build)()?;
+        let ended = self.drive(&plan, &watched, MemoryStore::new(), RunOptions::new())?;
         self.ends_as_it_should(&ended)
     }
 
@@ -48,7 +48,7 @@ impl<E> Matrix<'_, E> {
                 let (plan, watched) = (self.build)()?;
                 let before = watched.now();
                 let options = RunOptions::new().faults(faults);
-                let ended = self.drive(&plan, MemoryStore::new(), options)?;
+                let ended = self.drive(&plan, &watched, MemoryStore::new(), options)?;
                 self.ends_well(&ended, &before, None, &watched)
                     .map_err(|why| format!("step {n} fails {how}: {why}"))?;
             }
@@ -60,7 +60,7 @@ impl<E> Matrix<'_, E> {
         let after = self.after_a_run()?;
         let (plan, watched) = (self.build)()?;
         let options = RunOptions::new().faults(Faults::repeat_every_unit());
-        let ended = self.drive(&plan, MemoryStore::new(), options)?;
+        let ended = self.drive(&plan, &watched, MemoryStore::new(), options)?;
         self.ends_as_it_should(&ended)?;
         let differences = after.differences(&watched.now(), |_| false);
         if differences.is_empty() {
@@ -72,19 +72,19 @@ impl<E> Matrix<'_, E> {
     pub(super) fn crash_at_every_line(&self) -> Result<(), String> {
         let after = self.after_a_run()?;
         let whole = CrashStore::new(MemoryStore::new(), u64::MAX, || {});
-        let (plan, _) = (self.build)()?;
-        self.drive(&plan, whole.clone(), RunOptions::new())?;
+        let (plan, watched) = (self.build)()?;
+        self.drive(&plan, &watched, whole.clone(), RunOptions::new())?;
         for boundary in 1..=whole.passed() {
             let (plan, watched) = (self.build)()?;
             let before = watched.now();
             let store = MemoryStore::new();
             let crashing = CrashStore::new(store.clone(), boundary, || {});
-            if self.drive(&plan, crashing, RunOptions::new()).is_ok() {
+            if self.drive(&plan, &watched, crashing, RunOptions::new()).is_ok() {
                 continue;
             }
             let run = RunId::new(RUN);
             let said = |why: String| format!("killed at boundary {boundary} of its journal: {why}");
-            let ended = self.take_up(&plan, &store, &run).map_err(said)?;
+            let ended = self.take_up(&plan, &watched, &store, &run).map_err(said)?;
             if let Some(ended) = ended {
                 self.ends_well(&ended, &before, Some(&after), &watched).map_err(said)?;
             }
@@ -94,9 +94,9 @@ impl<E> Matrix<'_, E> {
 
     /// How many steps start in a run.
     fn steps(&self) -> Result<usize, String> {
-        let (plan, _) = (self.build)()?;
+        let (plan, watched) = (self.build)()?;
         let store = MemoryStore::new();
-        self.drive(&plan, store.clone(), RunOptions::new())?;
+        self.drive(&plan, &watched, store.clone(), RunOptions::new())?;
         let run = RunId::new(RUN);
         let events = runtime()?.block_on(store.read(&run)).map_err(|error| error.to_string())?;
         Ok(events.iter().filter(|e| matches!(e.event, EventKind::Started { .. })).count())
@@ -104,7 +104,7 @@ impl<E> Matrix<'_, E> {
 
     fn after_a_run(&self) -> Result<Sight, String> {
         let (plan, watched) = (self.build)()?;
-        let ended = self.drive(&plan, MemoryStore::new(), RunOptions::new())?;
+        let ended = self.drive(&plan, &watched, MemoryStore::new(), RunOptions::new())?;
         self.ends_as_it_should(&ended)?;
         Ok(watched.now())
     }
@@ -113,6 +113,7 @@ impl<E> Matrix<'_, E> {
     fn take_up(
         &self,
         plan: &Plan,
+        watched: &Watched,
         store: &MemoryStore,
         run: &RunId,
     ) -> Result<Option<Ended>, String> {
@@ -126,25 +127,27 @@ impl<E> Matrix<'_, E> {
         }
         let engine = Engine::new(store.clone());
         let options = ResumeOptions::forward(RunOptions::new()).interrupted(Decision::Rollback);
-        self.follow(&runtime, &events, || engine.resume(run, plan, options)).map(Some)
+        self.follow(&runtime, watched, &events, || engine.resume(run, plan, options)).map(Some)
     }
 
     fn drive(
         &self,
         plan: &Plan,
+        watched: &Watched,
         store: impl JournalStore + 'static,
         mut options: RunOptions,
     ) -> Result<Ended, String> {
         // All have the same name, so that what they name after themselves can be compared.
         options.run = Some(RunId::new(RUN));
         let engine = Engine::new(store);
-        self.follow(&runtime()?, &[], || engine.run(plan, options))
+        self.follow(&runtime()?, watched, &[], || engine.run(plan, options))
     }
 
     /// Follows a run to its end and answers what it asks.
     fn follow(
         &self,
         runtime: &Runtime,
+        watched: &Watched,
         before: &[Arc<Event>],
         start: impl FnOnce() -> RunHandle,
     ) -> Result<Ended, String> {
@@ -156,6 +159,7 @@ impl<E> Matrix<'_, E> {
             while let Some(event) = handle.next().await {
                 timeline.apply(&event);
                 if let EventKind::Asked { unit, question } = &event.event {
+                    watched.asked(unit.as_str());
                     let answer = match (&question.kind, self.case.answers.get(unit.as_str())) {
                         (_, Some(value)) => Answer::Value(value.clone()),
                         (QuestionKind::Value { accepts }, None) => {
@@ -226,11 +230,10 @@ impl<E> Matrix<'_, E> {
                 };
             }
             Status::Succeeded => (after, "as after a run"),
-            Status::RolledBack | Status::Failed if ended.kept => return Ok(()),
             Status::RolledBack | Status::Failed => (Some(before), "as it was"),
         };
-        let differences =
-            wanted.map(|wanted| wanted.differences(&now, |path| self.case.leaves(path)));
+        let ignored = |path: &Path| self.case.leaves(path) || (ended.kept && self.case.keeps(path));
+        let differences = wanted.map(|wanted| wanted.differences(&now, ignored));
         match differences {
             Some(lines) if !lines.is_empty() => Err(format!(
                 "it ended {:?}, but not all is {name}: {}\n{}",

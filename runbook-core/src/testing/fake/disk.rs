@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
 use super::files::{Files, What};
 use super::{FakeTarget, World};
@@ -67,6 +68,14 @@ impl Disk {
             files.create_dir(path.parent().unwrap_or(path))?;
             files.write(path, content.into(), &WriteOptions::default())
         })
+    }
+
+    /// Says that it was last changed then.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn touch(&self, path: impl AsRef<Path>, modified: SystemTime) -> Result<(), String> {
+        self.try_with(|files| files.touch(path.as_ref(), modified))
     }
 
     /// Removes what is at a path with all below it; fine if there is nothing.

@@ -267,6 +267,12 @@ impl Files {
         Ok(())
     }
 
+    pub(super) fn touch(&mut self, path: &Path, modified: SystemTime) -> Refused<()> {
+        let path = self.resolve(path, true)?;
+        self.nodes.get_mut(&path).ok_or(MISSING)?.modified = modified;
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> Refused<()> {
         let Ok((at, _)) = self.node(path, false) else { return Ok(()) };
         if self.has_children(&at) {
