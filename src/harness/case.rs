@@ -72,6 +72,7 @@ pub struct Case<E> {
     pub(super) fakes: Option<MakeFakes<E>>,
     pub(super) ends: Status,
     left: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
     without: Vec<Test>,
 }
 
@@ -84,6 +85,7 @@ impl<E> Default for Case<E> {
             fakes: None,
             ends: Status::Succeeded,
             left: Vec::new(),
+            kept: Vec::new(),
             without: Vec::new(),
         }
     }
@@ -122,10 +124,18 @@ impl<E> Case<E> {
     }
 
     /// A path that a run that failed may leave changed, and all below it: what harmless steps
-    /// wrote.
+    /// wrote. Or the name of a [state](super::Fakes::state).
     #[must_use]
     pub fn may_leave(mut self, path: impl Into<PathBuf>) -> Self {
         self.left.push(path.into());
+        self
+    }
+
+    /// The same for what steps changed that can't be undone: it may be left once one of them was
+    /// done.
+    #[must_use]
+    pub fn may_keep(mut self, path: impl Into<PathBuf>) -> Self {
+        self.kept.push(path.into());
         self
     }
 
@@ -142,6 +152,10 @@ impl<E> Case<E> {
 
     pub(super) fn leaves(&self, path: &Path) -> bool {
         self.left.iter().any(|left| path.starts_with(left))
+    }
+
+    pub(super) fn keeps(&self, path: &Path) -> bool {
+        self.kept.iter().any(|kept| path.starts_with(kept))
     }
 
     /// The parameters as words of the command line, and the secret ones as variables.

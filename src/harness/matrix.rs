@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runbook_core::report::{Timeline, timeline_markdown};
-use runbook_core::testing::{CrashStore, FakeTarget, Faults};
+use runbook_core::testing::{CrashStore, Faults};
 use runbook_core::{
     Answer, Decision, Engine, Event, EventKind, JournalStore, MemoryStore, Plan, QuestionKind,
     ResumeOptions, RunHandle, RunId, RunOptions, Status,
@@ -12,12 +12,15 @@ use runbook_core::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::case::Case;
-use super::fakes::Trees;
+use super::fakes::{Sight, Watched};
+
+/// What each run of a matrix is called.
+const RUN: &str = "on-fakes";
 
 /// A runbook, and how fresh fakes for it are made.
 pub(super) struct Matrix<'a, E> {
     pub(super) case: &'a Case<E>,
-    pub(super) build: &'a dyn Fn() -> Result<(Plan, Vec<FakeTarget>), String>,
+    pub(super) build: &'a dyn Fn() -> Result<(Plan, Watched), String>,
 }
 
 /// How a run ended, and all that is to be said of it.
@@ -31,8 +34,8 @@ struct Ended {
 
 impl<E> Matrix<'_, E> {
     pub(super) fn run(&self) -> Result<(), String> {
-        let (plan, _) = (self.build)()?;
-        let ended = self.drive(&plan, MemoryStore::new(), RunOptions::new())?;
+        let (plan, watched) = (self.build)()?;
+        let ended = self.drive(&plan, &watched, MemoryStore::new(), RunOptions::new())?;
         self.ends_as_it_should(&ended)
     }
 
@@ -42,11 +45,11 @@ impl<E> Matrix<'_, E> {
                 ("before its effect", Faults::fail_before(n)),
                 ("after its effect", Faults::fail_after(n)),
             ] {
-                let (plan, targets) = (self.build)()?;
-                let before = Trees::of(&targets);
+                let (plan, watched) = (self.build)()?;
+                let before = watched.now();
                 let options = RunOptions::new().faults(faults);
-                let ended = self.drive(&plan, MemoryStore::new(), options)?;
-                self.ends_well(&ended, &before, None, &targets)
+                let ended = self.drive(&plan, &watched, MemoryStore::new(), options)?;
+                self.ends_well(&ended, &before, None, &watched)
                     .map_err(|why| format!("step {n} fails {how}: {why}"))?;
             }
         }
@@ -55,11 +58,11 @@ impl<E> Matrix<'_, E> {
 
     pub(super) fn repeat_every_unit(&self) -> Result<(), String> {
         let after = self.after_a_run()?;
-        let (plan, targets) = (self.build)()?;
+        let (plan, watched) = (self.build)()?;
         let options = RunOptions::new().faults(Faults::repeat_every_unit());
-        let ended = self.drive(&plan, MemoryStore::new(), options)?;
+        let ended = self.drive(&plan, &watched, MemoryStore::new(), options)?;
         self.ends_as_it_should(&ended)?;
-        let differences = after.differences(&Trees::of(&targets), |_| false);
+        let differences = after.differences(&watched.now(), |_| false);
         if differences.is_empty() {
             return Ok(());
         }
@@ -69,23 +72,21 @@ impl<E> Matrix<'_, E> {
     pub(super) fn crash_at_every_line(&self) -> Result<(), String> {
         let after = self.after_a_run()?;
         let whole = CrashStore::new(MemoryStore::new(), u64::MAX, || {});
-        let (plan, _) = (self.build)()?;
-        self.drive(&plan, whole.clone(), RunOptions::new())?;
+        let (plan, watched) = (self.build)()?;
+        self.drive(&plan, &watched, whole.clone(), RunOptions::new())?;
         for boundary in 1..=whole.passed() {
-            let (plan, targets) = (self.build)()?;
-            let before = Trees::of(&targets);
+            let (plan, watched) = (self.build)()?;
+            let before = watched.now();
             let store = MemoryStore::new();
-            let mut options = RunOptions::new();
-            let run = RunId::new("crashed");
-            options.run = Some(run.clone());
             let crashing = CrashStore::new(store.clone(), boundary, || {});
-            if self.drive(&plan, crashing, options).is_ok() {
+            if self.drive(&plan, &watched, crashing, RunOptions::new()).is_ok() {
                 continue;
             }
+            let run = RunId::new(RUN);
             let said = |why: String| format!("killed at boundary {boundary} of its journal: {why}");
-            let ended = self.take_up(&plan, &store, &run).map_err(said)?;
+            let ended = self.take_up(&plan, &watched, &store, &run).map_err(said)?;
             if let Some(ended) = ended {
-                self.ends_well(&ended, &before, Some(&after), &targets).map_err(said)?;
+                self.ends_well(&ended, &before, Some(&after), &watched).map_err(said)?;
             }
         }
         Ok(())
@@ -93,27 +94,26 @@ impl<E> Matrix<'_, E> {
 
     /// How many steps start in a run.
     fn steps(&self) -> Result<usize, String> {
-        let (plan, _) = (self.build)()?;
+        let (plan, watched) = (self.build)()?;
         let store = MemoryStore::new();
-        let mut options = RunOptions::new();
-        let run = RunId::new("counted");
-        options.run = Some(run.clone());
-        self.drive(&plan, store.clone(), options)?;
+        self.drive(&plan, &watched, store.clone(), RunOptions::new())?;
+        let run = RunId::new(RUN);
         let events = runtime()?.block_on(store.read(&run)).map_err(|error| error.to_string())?;
         Ok(events.iter().filter(|e| matches!(e.event, EventKind::Started { .. })).count())
     }
 
-    fn after_a_run(&self) -> Result<Trees, String> {
-        let (plan, targets) = (self.build)()?;
-        let ended = self.drive(&plan, MemoryStore::new(), RunOptions::new())?;
+    fn after_a_run(&self) -> Result<Sight, String> {
+        let (plan, watched) = (self.build)()?;
+        let ended = self.drive(&plan, &watched, MemoryStore::new(), RunOptions::new())?;
         self.ends_as_it_should(&ended)?;
-        Ok(Trees::of(&targets))
+        Ok(watched.now())
     }
 
     /// Resumes a run, or is content that nothing of it was written.
     fn take_up(
         &self,
         plan: &Plan,
+        watched: &Watched,
         store: &MemoryStore,
         run: &RunId,
     ) -> Result<Option<Ended>, String> {
@@ -127,23 +127,27 @@ impl<E> Matrix<'_, E> {
         }
         let engine = Engine::new(store.clone());
         let options = ResumeOptions::forward(RunOptions::new()).interrupted(Decision::Rollback);
-        self.follow(&runtime, &events, || engine.resume(run, plan, options)).map(Some)
+        self.follow(&runtime, watched, &events, || engine.resume(run, plan, options)).map(Some)
     }
 
     fn drive(
         &self,
         plan: &Plan,
+        watched: &Watched,
         store: impl JournalStore + 'static,
-        options: RunOptions,
+        mut options: RunOptions,
     ) -> Result<Ended, String> {
+        // All have the same name, so that what they name after themselves can be compared.
+        options.run = Some(RunId::new(RUN));
         let engine = Engine::new(store);
-        self.follow(&runtime()?, &[], || engine.run(plan, options))
+        self.follow(&runtime()?, watched, &[], || engine.run(plan, options))
     }
 
     /// Follows a run to its end and answers what it asks.
     fn follow(
         &self,
         runtime: &Runtime,
+        watched: &Watched,
         before: &[Arc<Event>],
         start: impl FnOnce() -> RunHandle,
     ) -> Result<Ended, String> {
@@ -155,6 +159,7 @@ impl<E> Matrix<'_, E> {
             while let Some(event) = handle.next().await {
                 timeline.apply(&event);
                 if let EventKind::Asked { unit, question } = &event.event {
+                    watched.asked(unit.as_str());
                     let answer = match (&question.kind, self.case.answers.get(unit.as_str())) {
                         (_, Some(value)) => Answer::Value(value.clone()),
                         (QuestionKind::Value { accepts }, None) => {
@@ -196,11 +201,11 @@ impl<E> Matrix<'_, E> {
     fn ends_well(
         &self,
         ended: &Ended,
-        before: &Trees,
-        after: Option<&Trees>,
-        targets: &[FakeTarget],
+        before: &Sight,
+        after: Option<&Sight>,
+        watched: &Watched,
     ) -> Result<(), String> {
-        let now = Trees::of(targets);
+        let now = watched.now();
         let (wanted, name) = match ended.status {
             Status::Stuck | Status::Suspended => {
                 return Err(format!("it ended {:?}\n{}", ended.status, ended.report));
@@ -225,11 +230,10 @@ impl<E> Matrix<'_, E> {
                 };
             }
             Status::Succeeded => (after, "as after a run"),
-            Status::RolledBack | Status::Failed if ended.kept => return Ok(()),
             Status::RolledBack | Status::Failed => (Some(before), "as it was"),
         };
-        let differences =
-            wanted.map(|wanted| wanted.differences(&now, |path| self.case.leaves(path)));
+        let ignored = |path: &Path| self.case.leaves(path) || (ended.kept && self.case.keeps(path));
+        let differences = wanted.map(|wanted| wanted.differences(&now, ignored));
         match differences {
             Some(lines) if !lines.is_empty() => Err(format!(
                 "it ended {:?}, but not all is {name}: {}\n{}",

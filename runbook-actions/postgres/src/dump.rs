@@ -13,11 +13,15 @@ use std::path::{Path, PathBuf};
 use runbook_core::{Check, IntoInput, Step, Timestamp};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "testing")]
+pub(crate) use self::restore::{EXTENSIONS_OF_OTHERS, FILL, LARGE_OBJECTS};
 pub use self::restore::{Restored, RowCounts};
 pub(crate) use self::restore::{TABLES, fill, shown};
 pub use self::retention::Retention;
 pub(crate) use self::scratch::contents;
 pub use self::scratch::{Scratch, TableContent, TestRestore};
+#[cfg(feature = "testing")]
+pub(crate) use self::verify::ENTRIES;
 pub use self::verify::{Contents, Verified};
 pub use self::write::PartialDump;
 use crate::client::Postgres;

@@ -134,6 +134,8 @@ mod row;
 mod session;
 mod sizes;
 mod statements;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
 mod value;
 

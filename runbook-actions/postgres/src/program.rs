@@ -10,7 +10,7 @@ use crate::error::Error;
 /// program that is ended by a signal ends the same way: the shell waits beside it, so that it hears
 /// the signal at once. The program and its arguments are those
 /// of the script: nothing is put into its text.
-const WITH_PASSWORD: &str = r#"
+pub(crate) const WITH_PASSWORD: &str = r#"
 umask 077
 PATH=${RUNBOOK_PROGRAMS:+$RUNBOOK_PROGRAMS:}$PATH
 folder=$(mktemp -d "${TMPDIR:-/tmp}/runbook-postgres.XXXXXXXX") || exit 125

@@ -139,7 +139,7 @@ pub(crate) fn shown(dump: &Input<Verified<Dump>>) -> String {
 /// transaction only if the dump could be read to its end. A plain dump wraps its large objects
 /// into transactions of their own, which would end ours: those two lines are left out. So are
 /// comments on extensions where some are another role's: only their owner may comment them.
-const FILL: &str = r#"
+pub(crate) const FILL: &str = r#"
 within() {
     awk '
         copying { print; if ($0 == "\\.") copying = 0; next }
@@ -233,7 +233,7 @@ $empty$;
 ";
 
 /// Whether an extension is there that our role did not make: often a superuser did.
-const EXTENSIONS_OF_OTHERS: &str = "SELECT EXISTS (SELECT FROM pg_extension \
+pub(crate) const EXTENSIONS_OF_OTHERS: &str = "SELECT EXISTS (SELECT FROM pg_extension \
     WHERE extnamespace <> 'pg_catalog'::regnamespace AND NOT pg_has_role(extowner, 'USAGE'))";
 
 /// Empties the database and fills it, once the dump's checksum was compared again.
@@ -335,7 +335,7 @@ fn count_all(tables: &[Table]) -> String {
     format!("SELECT ARRAY[{}]::int8[]", counts.collect::<Vec<_>>().join(", "))
 }
 
-const LARGE_OBJECTS: &str = "SELECT count(*) FROM pg_largeobject_metadata";
+pub(crate) const LARGE_OBJECTS: &str = "SELECT count(*) FROM pg_largeobject_metadata";
 
 /// So many tables are counted by one statement.
 const AT_ONCE: usize = 100;

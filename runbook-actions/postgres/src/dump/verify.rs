@@ -193,7 +193,7 @@ pub(super) async fn checksum(cx: &Observer, db: &Postgres, path: &Path) -> Resul
 /// Whether a dump ends as a complete one does, and a line on each of its tables and on how much
 /// else there is. No row of it is printed: what is printed is kept beside the journal. Lines of rows
 /// that look like parts of a dump are passed over.
-const ENTRIES: &str = r#"
+pub(crate) const ENTRIES: &str = r#"
 entries() {
     awk '
         copying { if ($0 == "\\.") copying = 0; next }

@@ -4,6 +4,7 @@
 mod databases;
 mod dumps;
 mod failures;
+mod fake;
 mod operations;
 mod queries;
 mod ssh;
