@@ -45,9 +45,13 @@ use crate::remote::{Limits, Remote};
 /// # Commands
 /// A few persistent shells on one connection take one command after another, which is several times
 /// faster than a channel for each. Arguments, environment and input are bytes that no shell
-/// interprets. How a command ended is what `sh` makes of it: an exit code of 128 and the number of
-/// a signal is taken for that signal. [`isolated`](Self::isolated) gives each command a shell of
-/// its own.
+/// interprets. [`isolated`](Self::isolated) gives each command a shell of its own.
+///
+/// How a command ended is what `sh` makes of it, in both modes, and `sh` says the same of a program
+/// that exits with 130 as of one that SIGINT ended. Codes from 129 to 144, 152 to 155 and 157 to
+/// 159, 128 more than a signal that ends processes, are told as
+/// [`Exit::Signal`](runbook_core::Exit::Signal); all others are what the program exited with. A
+/// program that is to be told by its code on every target uses one below 126.
 ///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
