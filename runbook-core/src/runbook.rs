@@ -1,5 +1,8 @@
 //! [`Runbook`]: the builder that ordinary Rust code adds steps and checks to.
 
+mod ladder;
+mod wiring;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
+pub use self::ladder::Ladder;
+use self::wiring::{Needs, slug};
 use crate::check::{Check, Observation};
-use crate::erased::{CheckObject, ErasedCheck, ManualObject, StepObject};
+use crate::erased::{CheckObject, ErasedCheck, ManualObject};
 use crate::error::Error;
 use crate::event::{Question, QuestionKind, UnitId};
 use crate::fingerprint;
@@ -19,13 +24,11 @@ use crate::manual::Manual;
 use crate::notify::Notifier;
 use crate::people::{Escalation, Severity};
 use crate::plan::{
-    Block, BlockKind, BlockOutline, BlockWork, Node, Outline, OutlineNode, ParamGiven, Plan,
-    PlanInner, Unit, UnitKind, UnitOutline, Work, millis,
+    Block, BlockKind, BlockWork, Node, Outline, OutlineNode, ParamGiven, Plan, PlanInner, Unit,
+    UnitKind, Work,
 };
 use crate::policy::{IntoCheck, IntoStep, Policies, Rolling, Wait, With};
-use crate::step::private::Sealed;
 use crate::step::{About, Data, NotReversible, Reversible, Step, UndoKind};
-use crate::target::spoken_of;
 
 /// Collects steps and checks in the order in which they are to happen; [`build`](Self::build)
 /// gives an immutable [`Plan`].
@@ -337,43 +340,6 @@ impl Runbook {
         });
     }
 
-    /// Remedies, tried in order until `check` passes; nothing is done if it passes at once. A
-    /// remedy that fails is undone before the next is tried. If none helps, the run fails.
-    pub fn ladder(&mut self, title: &str, check: impl Check, fill: impl FnOnce(&mut Ladder<'_>)) {
-        let check: Arc<dyn ErasedCheck> = Arc::new(CheckObject(check));
-        let about = check.about();
-        let mut needs = Needs::default();
-        check.inputs(&mut needs);
-        self.resolve(title, &needs);
-        let wait = Wait::at_most(std::time::Duration::ZERO);
-        let (mut chosen_wait, mut chosen_words, mut chosen_call) = (wait, None, None);
-        let work = BlockWork::Ladder { check, wait, escalate: None };
-        let kind = BlockKind::Ladder { check: about.title, escalate: None, call: None };
-        self.block(title, work, kind, false, |b| {
-            let mut ladder = Ladder { b, wait, escalate: None, call: None };
-            fill(&mut ladder);
-            chosen_wait = ladder.wait;
-            chosen_words = ladder.escalate;
-            chosen_call = ladder.call;
-        });
-        if let Some(Node::Block(block)) = self.frame().nodes.last().copied()
-            && let Some(block) = self.block_list.get_mut(block as usize)
-            && let BlockWork::Ladder { wait, escalate, .. } = &mut block.kind
-        {
-            *wait = chosen_wait;
-            escalate.clone_from(&chosen_words);
-        }
-        let frame = self.frame();
-        if let Some(OutlineNode::Block(BlockOutline {
-            kind: BlockKind::Ladder { escalate, call, .. },
-            ..
-        })) = frame.outlines.last_mut()
-        {
-            *escalate = chosen_words;
-            *call = chosen_call;
-        }
-    }
-
     /// What is done at the end of the run, come what may: after success, after a rollback. A unit
     /// in it that needs an output which never came is skipped. It is not undone.
     pub fn finally(&mut self, fill: impl FnOnce(&mut Self)) {
@@ -442,240 +408,4 @@ impl Runbook {
             notifiers: self.notifiers,
         })))
     }
-
-    fn frame(&mut self) -> &mut Frame {
-        if self.frames.is_empty() {
-            self.frames.push(Frame::default());
-        }
-        let last = self.frames.len() - 1;
-        &mut self.frames[last]
-    }
-
-    fn add_step<S: Step>(&mut self, step: With<S>, why: Option<String>) -> Out<S::Output> {
-        let With { unit: step, policies } = step;
-        let about = About::of(|| step.about());
-        let mut needs = Needs::default();
-        step.inputs(&mut needs);
-        let undo = <S::Rollback as Sealed<S>>::KIND;
-        let repeatable = about.repeatable || policies.repeatable || policies.retry.is_some();
-        let work = Work::Step { step: Box::new(StepObject(step)), undo, repeatable };
-        self.add(UnitKind::Step, about, policies, needs, work, undo, why)
-    }
-
-    fn add_check<T>(
-        &mut self,
-        kind: UnitKind,
-        check: Arc<dyn ErasedCheck>,
-        policies: Policies,
-        work: impl FnOnce(Arc<dyn ErasedCheck>) -> Work,
-    ) -> Out<T> {
-        let about = About::of(|| check.about());
-        let mut needs = Needs::default();
-        check.inputs(&mut needs);
-        self.add(kind, about, policies, needs, work(check), UndoKind::ReadOnly, None)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn add<T>(
-        &mut self,
-        kind: UnitKind,
-        about: About,
-        policies: Policies,
-        mut needs: Needs,
-        work: Work,
-        undo: UndoKind,
-        irreversible_because: Option<String>,
-    ) -> Out<T> {
-        let index = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
-        let title = policies.named.clone().unwrap_or(about.title);
-        for check in policies.requires.iter().chain(&policies.verify) {
-            check.inputs(&mut needs);
-        }
-        let resolved = self.resolve(&title, &needs);
-        let word = policies.named.as_deref().map_or_else(|| slug(&about.id), slug);
-        let id = self.fresh_id(&word);
-        let scrub = |text: String| match crate::secret::scrub(&text) {
-            std::borrow::Cow::Borrowed(_) => text,
-            std::borrow::Cow::Owned(clean) => clean,
-        };
-        let titles = |checks: &[Arc<dyn ErasedCheck>]| {
-            checks.iter().map(|check| check.about().title).collect::<Vec<_>>()
-        };
-        let ((requires, verify), others) =
-            spoken_of::during(|| (titles(&policies.requires), titles(&policies.verify)));
-        let mut hosts = about.hosts;
-        hosts.extend(others);
-        hosts.sort();
-        hosts.dedup();
-        let mut outline = UnitOutline {
-            id: id.clone(),
-            kind,
-            title: scrub(title),
-            doc: about.doc,
-            preview: about.preview.into_iter().map(scrub).collect(),
-            args: about.args.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
-            undo,
-            irreversible_because,
-            needs: resolved.iter().map(|unit| self.units[*unit as usize].id.clone()).collect(),
-            hosts: hosts.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
-            requires,
-            verify,
-            question: match &work {
-                Work::Manual { question, .. } => Some(question.text.clone()),
-                _ => policies.confirm.clone(),
-            },
-            attempts: policies.retry.map(|retry| retry.attempts),
-            timeout_ms: policies.timeout.map(millis),
-            fingerprint: String::new(),
-        };
-        outline.fingerprint = fingerprint::unit(&outline, &about.id);
-        let optional = self.frame().optional.clone().unwrap_or_default();
-        self.optional.push(optional);
-        self.units.push(Unit { id, work, policies, needs: resolved });
-        let frame = self.frame();
-        frame.nodes.push(Node::Unit(index));
-        frame.outlines.push(OutlineNode::Unit(outline));
-        Out { runbook: self.id, unit: index, kind: PhantomData }
-    }
-
-    fn block<R>(
-        &mut self,
-        title: &str,
-        work: BlockWork,
-        kind: BlockKind,
-        optional: bool,
-        fill: impl FnOnce(&mut Self) -> R,
-    ) -> R {
-        let id = self.fresh_id(&slug(title));
-        let outer = self.frame().optional.clone().unwrap_or_default();
-        self.blocks += 1;
-        let around =
-            if optional { outer.iter().copied().chain([self.blocks]).collect() } else { outer };
-        self.frames.push(Frame {
-            path: id.to_string(),
-            optional: Some(around),
-            ..Frame::default()
-        });
-        let first = self.units.len() as u32;
-        let result = fill(self);
-        let frame = self.frames.pop().unwrap_or_default();
-        let index = self.block_list.len() as u32;
-        self.block_list.push(Block {
-            id: id.clone(),
-            kind: work,
-            children: frame.nodes.into(),
-            units: first..self.units.len() as u32,
-        });
-        let outer = self.frame();
-        outer.nodes.push(Node::Block(index));
-        outer.outlines.push(OutlineNode::Block(BlockOutline {
-            id,
-            kind,
-            title: title.to_owned(),
-            children: frame.outlines,
-        }));
-        result
-    }
-
-    /// An id under the current block: the word, or the word and a number.
-    fn fresh_id(&mut self, word: &str) -> UnitId {
-        let path = &self.frame().path;
-        let base = if path.is_empty() { word.to_owned() } else { format!("{path}/{word}") };
-        let mut id = UnitId::new(base.as_str());
-        let mut n = 1;
-        while !self.ids.insert(id.clone()) {
-            n += 1;
-            id = UnitId::new(format!("{base}-{n}"));
-        }
-        id
-    }
-
-    /// The units that are needed, in order and once each; wiring that can't hold is noted.
-    fn resolve(&mut self, title: &str, needs: &Needs) -> Vec<u32> {
-        let here = self.frame().optional.clone().unwrap_or_default();
-        let mut units = Vec::with_capacity(needs.0.len());
-        for (input, runbook, unit) in &needs.0 {
-            if *runbook != self.id || *unit as usize >= self.units.len() {
-                self.problems.push(format!(
-                    "`{title}`: its input `{input}` is wired to a unit of another runbook"
-                ));
-                continue;
-            }
-            let around = &self.optional[*unit as usize];
-            if !here.starts_with(around) && !self.in_finally {
-                let id = &self.units[*unit as usize].id;
-                self.problems.push(format!(
-                    "`{title}`: its input `{input}` needs the output of `{id}`, which may be left \
-                     out; move the two into the same block"
-                ));
-            }
-            units.push(*unit);
-        }
-        units.sort_unstable();
-        units.dedup();
-        units
-    }
-}
-
-/// The remedies of a [`Runbook::ladder`].
-pub struct Ladder<'a> {
-    b: &'a mut Runbook,
-    wait: Wait,
-    escalate: Option<String>,
-    call: Option<Escalation>,
-}
-
-impl Ladder<'_> {
-    /// The next remedy.
-    pub fn remedy(&mut self, title: &str, fill: impl FnOnce(&mut Runbook)) -> &mut Self {
-        self.b.block(title, BlockWork::Group, BlockKind::Remedy, true, fill);
-        self
-    }
-
-    /// How long to look after each remedy until the check passes; by default one look.
-    pub fn wait(&mut self, wait: Wait) -> &mut Self {
-        self.wait = wait;
-        self
-    }
-
-    /// What to do when no remedy helps; shown with the failure.
-    pub fn escalate(&mut self, to: impl Into<String>) -> &mut Self {
-        self.escalate = Some(to.into());
-        self
-    }
-
-    /// Whom to call when no remedy helps, instead of those whom the
-    /// [runbook](Runbook::escalation) names.
-    pub fn call(&mut self, escalation: &Escalation) -> &mut Self {
-        self.call = Some(escalation.clone().scrubbed());
-        self
-    }
-}
-
-/// The inputs of one unit.
-#[derive(Default)]
-struct Needs(Vec<(String, u64, u32)>);
-
-impl Visit for Needs {
-    fn input(&mut self, name: &str, deps: &[(u64, u32)]) {
-        self.0.extend(deps.iter().map(|(runbook, unit)| (name.to_owned(), *runbook, *unit)));
-    }
-}
-
-/// `Switch to v1.2!` becomes `switch-to-v1.2`.
-fn slug(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut gap = false;
-    for c in text.chars() {
-        if c.is_alphanumeric() || c == '.' {
-            if gap && !out.is_empty() {
-                out.push('-');
-            }
-            gap = false;
-            out.extend(c.to_lowercase());
-        } else {
-            gap = true;
-        }
-    }
-    if out.is_empty() { "unit".into() } else { out }
 }

@@ -13,6 +13,7 @@
 //! Every text of a run is treated as hostile: a title, an error or a line of output can't add
 //! markup of its own to any report.
 
+mod catalog;
 mod fleet;
 mod html;
 mod incident;
@@ -26,6 +27,7 @@ mod text;
 mod timeline;
 mod words;
 
+pub use self::catalog::{catalog_page, how_to_run};
 pub use self::fleet::{HostLine, HostStatus};
 pub use self::html::timeline_html;
 pub use self::incident::Response;
@@ -33,7 +35,7 @@ pub use self::json::{RunFacts, RunReport, SCHEMA_VERSION, json, run_report};
 pub use self::junit::junit;
 pub use self::markdown::timeline_markdown;
 pub use self::mermaid::mermaid;
-pub use self::page::{catalog_page, how_to_run, page};
+pub use self::page::page;
 pub use self::summary::{Summary, SummaryLine, summary};
 use self::timeline::block_title;
 pub use self::timeline::{
