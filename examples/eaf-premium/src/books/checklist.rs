@@ -23,7 +23,7 @@ pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
         b.check(eaf.variables.has(Platform::required()));
         b.check(eaf.variables.is_private());
     });
-    b.group("By a person", |b| {
+    let told = b.group("By a person", |b| {
         b.manual(
             Manual::new("Read the diff once more for secrets")
                 .doc("No key, password or token is committed; `.env.example` names new variables."),
@@ -35,8 +35,10 @@ pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
         b.manual(
             Manual::new("Tell who is on call what is released, and when")
                 .doc(format!("That is {}.", env.contacts.on_call)),
-        );
+        )
     });
-    b.step(eaf.npm.forget_kept());
+    b.finally(|b| {
+        b.step(eaf.npm.forget_kept(&told));
+    });
     Ok(())
 }
