@@ -285,6 +285,9 @@ pub(crate) fn with(happened: impl Fn(&Platform)) -> Fakes<Env> {
     made(happened).1
 }
 
+/// What is so now, of one kind.
+type Look = fn(&Platform) -> String;
+
 /// The same, and the platform itself.
 pub(crate) fn made(happened: impl Fn(&Platform)) -> (Platform, Fakes<Env>) {
     let target = FakeTarget::new("eaf")
@@ -311,7 +314,7 @@ pub(crate) fn made(happened: impl Fn(&Platform)) -> (Platform, Fakes<Env>) {
 
     let env = AUTHORITY.config.clone().on(Host::new(target.clone()));
     let fakes = Fakes::new(env).target(&target);
-    let states: [(&str, fn(&Platform) -> String); 7] = [
+    let states: [(&str, Look); 7] = [
         ("apps", Platform::apps),
         ("work tree", Platform::commit),
         ("migrations", |eaf| eaf.state().migrations.join(", ")),

@@ -7,7 +7,8 @@ use crate::posix::{arguments, is_script};
 
 /// Plays `/proc` on `target`: of it only the site's port and who has that.
 pub(crate) fn play(target: &FakeTarget, platform: &Platform) {
-    let scripts: [(&'static str, fn(&Platform, &CommandCall) -> String); 3] =
+    type Script = fn(&Platform, &CommandCall) -> String;
+    let scripts: [(&'static str, Script); 3] =
         [("printf '\\001%s\\n'", texts), ("ls -l /proc/", holders), ("signal=$1; shift", signal)];
     for (part, script) in scripts {
         let platform = platform.clone();
