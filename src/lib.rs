@@ -163,9 +163,9 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use runbook_core::{
-        Catalog, Check, Command, Context, During, Engine, Failure, FileStore, Host, Input,
-        IntoInput, Lock, Manual, MemoryStore, Observer, Out, Result, Retry, Rollback, Rolling,
-        RunOptions, Runbook, Secret, Status, Step, Verdict, Wait,
+        Catalog, Check, Command, Contact, Context, During, Engine, Escalation, Failure, FileStore,
+        Host, Input, IntoInput, Lock, Manual, MemoryStore, Observer, Out, Result, Retry, Rollback,
+        Rolling, RunOptions, Runbook, Secret, Severity, Status, Step, Verdict, Wait,
     };
     pub use runbook_macros::{Param, check, cmd, runbook, step};
 

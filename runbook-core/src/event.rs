@@ -8,10 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::check::Level;
-use crate::error::Problem;
+use crate::error::{FailureKind, Problem};
 pub use crate::id::{RunId, UnitId};
+use crate::people::Contact;
 use crate::plan::Outline;
 pub use crate::timestamp::Timestamp;
+use crate::transfer::Transfer;
 
 /// One thing that happened in a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -281,6 +283,8 @@ pub enum EventKind {
         /// Of so many, if known.
         total: Option<u64>,
     },
+    /// How far a file between here and a host has come.
+    Transfer(Box<Transfer>),
 }
 
 impl EventKind {
@@ -293,6 +297,7 @@ impl EventKind {
                 | Self::Previewed { .. }
                 | Self::Output { .. }
                 | Self::Progress { .. }
+                | Self::Transfer(_)
         )
     }
 
@@ -317,6 +322,7 @@ impl EventKind {
             | Self::Previewed { unit, .. }
             | Self::Output { unit, .. }
             | Self::Progress { unit, .. } => Some(unit),
+            Self::Transfer(transfer) => Some(&transfer.unit),
             _ => None,
         }
     }
@@ -334,6 +340,9 @@ pub struct RunStarted {
     /// Why, in the operator's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When what it is about began, if that was known: an incident is older than its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
     /// The environment's name, if the binary has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
@@ -581,12 +590,28 @@ pub struct RunFinished {
     /// allows: their blocks. A run that succeeded so did not succeed everywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<UnitId>,
+    /// Whom to call now: those whose turn had come when a run ended that was not solved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub call: Vec<Contact>,
     /// What an operator can do now; command-line words after the program's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
 }
 
 impl RunFinished {
+    /// Whether what the run is about is not solved: it did not end well, and nobody ended it on
+    /// purpose.
+    #[must_use]
+    pub fn is_unsolved(&self) -> bool {
+        let cancelled =
+            self.problem.as_ref().is_some_and(|problem| problem.kind == FailureKind::Cancelled);
+        match self.status {
+            Status::Succeeded | Status::Suspended => false,
+            Status::RolledBack | Status::Failed => !cancelled,
+            Status::Stuck => true,
+        }
+    }
+
     /// The exit code of a command line: that of its [`Status`], but 6 for a run that succeeded
     /// without some of its hosts.
     #[must_use]

@@ -27,6 +27,7 @@ mod lock;
 mod manual;
 mod notify;
 mod param;
+mod people;
 mod plan;
 mod policy;
 #[cfg(feature = "report")]
@@ -39,6 +40,7 @@ mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timestamp;
+mod transfer;
 
 /// Needed to implement [`Target`], [`Process`], [`Notifier`] and the journal traits.
 pub use async_trait::async_trait;
@@ -66,6 +68,9 @@ pub use crate::lock::{FileLocks, Lock, LockStore, MemoryLocks};
 pub use crate::manual::Manual;
 pub use crate::notify::{News, NewsKind, Notifier};
 pub use crate::param::{Param, ParamError, ParamKind, ParamSpec};
+pub use crate::people::{
+    Call, Contact, Escalation, EscalationLevel, People, Reach, ReachKind, Severity,
+};
 pub use crate::plan::{
     BlockKind, BlockOutline, KNOWN_LATER, Outline, OutlineNode, ParamGiven, Plan, UnitKind,
     UnitOutline,
@@ -81,3 +86,4 @@ pub use crate::target::{
     Address, BoxRead, BoxStream, BoxWrite, FileInfo, FileKind, Host, Process, Spawn, Stream,
     Target, WriteOptions,
 };
+pub use crate::transfer::{Direction, Transfer, TransferState};

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::event::{Actor, RunFinished, RunId, UnitId, Waiting};
+use crate::people::Severity;
 
 /// Tells somebody about a run.
 #[async_trait]
@@ -29,6 +30,10 @@ pub struct News {
     pub title: String,
     /// Who runs it.
     pub by: Actor,
+    /// How grave what it is about is, if the runbook says so.
+    pub severity: Option<Severity>,
+    /// Whom to call now, and whom later, if it is not solved; empty if the runbook names nobody.
+    pub advice: String,
     /// What happened.
     pub what: NewsKind,
 }
@@ -37,20 +42,21 @@ pub struct News {
 #[derive(Clone, Debug)]
 pub enum NewsKind {
     /// The run ended.
-    Finished(RunFinished),
+    Finished(Box<RunFinished>),
     /// The run waits for a person.
     Suspended(Vec<Waiting>),
 }
 
 impl News {
-    /// One line: `Deploy the shop: rolled back`. Free of secrets, and of line breaks.
+    /// One line: `SEV1: Bring the shop back: failed`. Free of secrets, and of line breaks.
     #[must_use]
     pub fn subject(&self) -> String {
         let what = match &self.what {
             NewsKind::Finished(end) => end.status.to_string(),
             NewsKind::Suspended(_) => "waits for a person".into(),
         };
-        let line = format!("{}: {what}", self.title);
+        let severity = self.severity.as_ref().map(|severity| format!("{severity}: "));
+        let line = format!("{}{}: {what}", severity.unwrap_or_default(), self.title);
         crate::secret::scrub(&line).replace(['\r', '\n'], " ")
     }
 
@@ -82,6 +88,10 @@ impl News {
                     waiting.iter().map(|one| format!("{}: {}", one.unit, one.question.text)),
                 );
             }
+        }
+        let unsolved = matches!(&self.what, NewsKind::Finished(end) if end.is_unsolved());
+        if unsolved && !self.advice.is_empty() {
+            lines.push(self.advice.clone());
         }
         crate::secret::scrub(&lines.join("\n")).into_owned()
     }

@@ -12,6 +12,7 @@ use crate::event::UnitId;
 use crate::input::Input;
 use crate::lock::Lock;
 use crate::notify::Notifier;
+use crate::people::{Escalation, Severity};
 use crate::policy::{Policies, Rolling, Wait};
 use crate::step::UndoKind;
 
@@ -77,6 +78,7 @@ pub(crate) struct Block {
 pub(crate) enum BlockWork {
     Group,
     Parallel,
+    Checklist,
     When { condition: Input<bool>, needs: Vec<u32> },
     Each(Rolling),
     Ladder { check: Arc<dyn ErasedCheck>, wait: Wait, escalate: Option<String> },
@@ -87,6 +89,28 @@ impl Plan {
     #[must_use]
     pub fn outline(&self) -> &Arc<Outline> {
         &self.0.outline
+    }
+
+    /// Whether `unit` takes `text` as the value that it asks a person for; else what it takes.
+    ///
+    /// ```
+    /// use runbook_core::{Manual, Runbook};
+    /// let mut b = Runbook::new("incident");
+    /// let _ticket = b.manual(Manual::new("Open a ticket").ask::<u16>("Which number did it get?"));
+    /// let plan = b.build()?;
+    /// let unit = "open-a-ticket".into();
+    /// assert_eq!(plan.accepts(&unit, "4711"), Ok(()));
+    /// assert_eq!(plan.accepts(&unit, "soon").unwrap_err(), "a whole number from 0 to 65535");
+    /// # Ok::<(), runbook_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What would be taken, in words, e.g. `a whole number from 0 to 65535`.
+    pub fn accepts(&self, unit: &UnitId, text: &str) -> Result<(), String> {
+        match self.0.units.iter().find(|known| known.id == *unit).map(|unit| &unit.work) {
+            Some(Work::Manual { manual, .. }) => manual.read(text).map(drop),
+            _ => Err("no value".into()),
+        }
     }
 
     /// The name of its runbook.
@@ -116,6 +140,12 @@ pub struct Outline {
     /// Its parameters as given, secrets as `***`: what `resume` rebuilds the plan from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<ParamGiven>,
+    /// How grave what it is about is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Whom to call, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
     /// Units and blocks in order.
     pub nodes: Vec<OutlineNode>,
     /// What is done at the end, come what may.
@@ -170,6 +200,9 @@ pub struct UnitOutline {
     /// Its arguments as shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<(String, String)>,
+    /// The hosts that it speaks of, by name, and which they are, where a name can mean several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<(String, String)>,
     /// How it is undone.
     pub undo: UndoKind,
     /// Why it is acceptable that it can't be undone.
@@ -234,6 +267,8 @@ pub enum BlockKind {
     Group,
     /// All children at the same time.
     Parallel,
+    /// Things that people do, in any order.
+    Checklist,
     /// Only if an earlier output says so.
     When {
         /// The units that decide.
@@ -247,8 +282,11 @@ pub enum BlockKind {
     Ladder {
         /// The check's title.
         check: String,
-        /// Whom or what to turn to when no remedy helps.
+        /// What to do when no remedy helps.
         escalate: Option<String>,
+        /// Whom to call then, instead of those whom the runbook names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<Escalation>,
     },
     /// One remedy of a `Ladder`.
     Remedy,
@@ -276,6 +314,24 @@ impl Outline {
         self.units().find(|unit| unit.id == *id)
     }
 
+    /// Whom to call, given the ladders in which no remedy helped: those whom the last such ladder
+    /// names, or else those whom the runbook names.
+    #[must_use]
+    pub fn escalation_after(&self, failed: impl Fn(&UnitId) -> bool) -> Option<&Escalation> {
+        let mut own = None;
+        let mut stack: Vec<&OutlineNode> = self.nodes.iter().rev().collect();
+        while let Some(node) = stack.pop() {
+            let OutlineNode::Block(block) = node else { continue };
+            if let BlockKind::Ladder { call: Some(call), .. } = &block.kind
+                && failed(&block.id)
+            {
+                own = Some(call);
+            }
+            stack.extend(block.children.iter().rev());
+        }
+        own.or(self.escalation.as_ref())
+    }
+
     /// The first unit that differs from `other`, and how, in words; `None` if nothing that
     /// matters for a resume differs.
     #[must_use]
@@ -290,7 +346,9 @@ impl Outline {
                     return Some((a.id.clone(), format!("`{}` stands there now", b.id)));
                 }
                 (Some(a), Some(b)) if a.fingerprint != b.fingerprint => {
-                    let how = if a.args != b.args {
+                    let how = if let Some(how) = a.moved_host(b) {
+                        return Some((a.id.clone(), how));
+                    } else if a.args != b.args {
                         "its arguments differ"
                     } else if a.needs != b.needs {
                         "it is wired differently"
@@ -307,6 +365,19 @@ impl Outline {
                 _ => {}
             }
         }
+    }
+}
+
+impl UnitOutline {
+    /// The first host whose name means another in `now`.
+    fn moved_host(&self, now: &Self) -> Option<String> {
+        let here = |(name, was): &(String, String)| {
+            let of = |(other, _): &&(String, String)| other == name;
+            let (_, is) = now.hosts.iter().find(of)?;
+            let still = now.hosts.iter().filter(of).any(|(_, is)| is == was);
+            (!still).then(|| format!("its host {name} was {was}, and is {is} now"))
+        };
+        self.hosts.iter().find_map(here)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::input::{IntoInput, Out, Visit};
 use crate::lock::Lock;
 use crate::manual::Manual;
 use crate::notify::Notifier;
+use crate::people::{Escalation, Severity};
 use crate::plan::{
     Block, BlockKind, BlockOutline, BlockWork, Node, Outline, OutlineNode, ParamGiven, Plan,
     PlanInner, Unit, UnitKind, UnitOutline, Work, millis,
@@ -24,6 +25,7 @@ use crate::plan::{
 use crate::policy::{IntoCheck, IntoStep, Policies, Rolling, Wait, With};
 use crate::step::private::Sealed;
 use crate::step::{About, Data, NotReversible, Reversible, Step, UndoKind};
+use crate::target::spoken_of;
 
 /// Collects steps and checks in the order in which they are to happen; [`build`](Self::build)
 /// gives an immutable [`Plan`].
@@ -59,6 +61,8 @@ pub struct Runbook {
     title: String,
     doc: String,
     params: Vec<ParamGiven>,
+    severity: Option<Severity>,
+    escalation: Option<Escalation>,
     units: Vec<Unit>,
     block_list: Vec<Block>,
     locks: Vec<Lock>,
@@ -95,6 +99,8 @@ impl Runbook {
             name,
             doc: String::new(),
             params: Vec::new(),
+            severity: None,
+            escalation: None,
             units: Vec::new(),
             block_list: Vec::new(),
             locks: Vec::new(),
@@ -124,6 +130,34 @@ impl Runbook {
     /// The words given for its parameters; set by the catalog.
     pub fn params(&mut self, params: Vec<ParamGiven>) -> &mut Self {
         self.params = params;
+        self
+    }
+
+    /// How grave what it is about is: shown with plan, page, end and report, and told to those who
+    /// are notified.
+    pub fn severity(&mut self, severity: Severity) -> &mut Self {
+        self.severity = Some(severity.scrubbed());
+        self
+    }
+
+    /// Whom to call, and when, if it does not end well: shown with plan and page, and at its end
+    /// with those whose turn has come by then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runbook_core::{Contact, Escalation, Manual, Runbook, Severity};
+    ///
+    /// let mut b = Runbook::new("site-down");
+    /// b.severity(Severity::SEV1);
+    /// b.escalation(
+    ///     &Escalation::at_once([Contact::new("Kim").reach("+1 555 0100")?])
+    ///         .after(Duration::from_secs(15 * 60), [Contact::new("Lee").reach("+1 555 0101")?]),
+    /// );
+    /// b.manual(Manual::new("Bring the site back"));
+    /// # Ok::<(), runbook_core::Error>(())
+    /// ```
+    pub fn escalation(&mut self, escalation: &Escalation) -> &mut Self {
+        self.escalation = Some(escalation.clone().scrubbed());
         self
     }
 
@@ -201,6 +235,27 @@ impl Runbook {
             UndoKind::ReadOnly,
             None,
         )
+    }
+
+    /// Things that people do, in any order; each is confirmed by itself, and the page has a box to
+    /// tick for each. A run that nobody watches is suspended with all that are open.
+    ///
+    /// ```
+    /// use runbook_core::{Manual, Runbook};
+    /// let mut b = Runbook::new("go-live");
+    /// b.checklist("Before the go-live", [
+    ///     Manual::new("Tell the users"),
+    ///     Manual::new("See that support is there").doc("Two people, until 18:00."),
+    /// ]);
+    /// assert_eq!(b.build()?.outline().units().count(), 2);
+    /// # Ok::<(), runbook_core::Error>(())
+    /// ```
+    pub fn checklist(&mut self, title: &str, items: impl IntoIterator<Item = Manual>) {
+        self.block(title, BlockWork::Checklist, BlockKind::Checklist, false, |b| {
+            items.into_iter().for_each(|item| {
+                b.manual(item);
+            });
+        });
     }
 
     /// Units that belong together, under a title.
@@ -291,29 +346,31 @@ impl Runbook {
         check.inputs(&mut needs);
         self.resolve(title, &needs);
         let wait = Wait::at_most(std::time::Duration::ZERO);
-        let (mut chosen_wait, mut chosen_escalation) = (wait, None);
+        let (mut chosen_wait, mut chosen_words, mut chosen_call) = (wait, None, None);
         let work = BlockWork::Ladder { check, wait, escalate: None };
-        let kind = BlockKind::Ladder { check: about.title, escalate: None };
+        let kind = BlockKind::Ladder { check: about.title, escalate: None, call: None };
         self.block(title, work, kind, false, |b| {
-            let mut ladder = Ladder { b, wait, escalate: None };
+            let mut ladder = Ladder { b, wait, escalate: None, call: None };
             fill(&mut ladder);
             chosen_wait = ladder.wait;
-            chosen_escalation = ladder.escalate;
+            chosen_words = ladder.escalate;
+            chosen_call = ladder.call;
         });
         if let Some(Node::Block(block)) = self.frame().nodes.last().copied()
             && let Some(block) = self.block_list.get_mut(block as usize)
             && let BlockWork::Ladder { wait, escalate, .. } = &mut block.kind
         {
             *wait = chosen_wait;
-            escalate.clone_from(&chosen_escalation);
+            escalate.clone_from(&chosen_words);
         }
         let frame = self.frame();
         if let Some(OutlineNode::Block(BlockOutline {
-            kind: BlockKind::Ladder { escalate, .. },
+            kind: BlockKind::Ladder { escalate, call, .. },
             ..
         })) = frame.outlines.last_mut()
         {
-            *escalate = chosen_escalation;
+            *escalate = chosen_words;
+            *call = chosen_call;
         }
     }
 
@@ -369,6 +426,8 @@ impl Runbook {
             title: self.title,
             doc: self.doc,
             params: self.params,
+            severity: self.severity,
+            escalation: self.escalation,
             nodes: root.outlines,
             finally: finally_outlines,
             fingerprint: fingerprint::hex(&all.finalize()),
@@ -394,7 +453,7 @@ impl Runbook {
 
     fn add_step<S: Step>(&mut self, step: With<S>, why: Option<String>) -> Out<S::Output> {
         let With { unit: step, policies } = step;
-        let about = step.about();
+        let about = About::of(|| step.about());
         let mut needs = Needs::default();
         step.inputs(&mut needs);
         let undo = <S::Rollback as Sealed<S>>::KIND;
@@ -410,7 +469,7 @@ impl Runbook {
         policies: Policies,
         work: impl FnOnce(Arc<dyn ErasedCheck>) -> Work,
     ) -> Out<T> {
-        let about = check.about();
+        let about = About::of(|| check.about());
         let mut needs = Needs::default();
         check.inputs(&mut needs);
         self.add(kind, about, policies, needs, work(check), UndoKind::ReadOnly, None)
@@ -439,6 +498,15 @@ impl Runbook {
             std::borrow::Cow::Borrowed(_) => text,
             std::borrow::Cow::Owned(clean) => clean,
         };
+        let titles = |checks: &[Arc<dyn ErasedCheck>]| {
+            checks.iter().map(|check| check.about().title).collect::<Vec<_>>()
+        };
+        let ((requires, verify), others) =
+            spoken_of::during(|| (titles(&policies.requires), titles(&policies.verify)));
+        let mut hosts = about.hosts;
+        hosts.extend(others);
+        hosts.sort();
+        hosts.dedup();
         let mut outline = UnitOutline {
             id: id.clone(),
             kind,
@@ -449,8 +517,9 @@ impl Runbook {
             undo,
             irreversible_because,
             needs: resolved.iter().map(|unit| self.units[*unit as usize].id.clone()).collect(),
-            requires: policies.requires.iter().map(|check| check.about().title).collect(),
-            verify: policies.verify.iter().map(|check| check.about().title).collect(),
+            hosts: hosts.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
+            requires,
+            verify,
             question: match &work {
                 Work::Manual { question, .. } => Some(question.text.clone()),
                 _ => policies.confirm.clone(),
@@ -553,6 +622,7 @@ pub struct Ladder<'a> {
     b: &'a mut Runbook,
     wait: Wait,
     escalate: Option<String>,
+    call: Option<Escalation>,
 }
 
 impl Ladder<'_> {
@@ -568,9 +638,16 @@ impl Ladder<'_> {
         self
     }
 
-    /// Whom or what to turn to when no remedy helps; shown with the failure.
+    /// What to do when no remedy helps; shown with the failure.
     pub fn escalate(&mut self, to: impl Into<String>) -> &mut Self {
         self.escalate = Some(to.into());
+        self
+    }
+
+    /// Whom to call when no remedy helps, instead of those whom the
+    /// [runbook](Runbook::escalation) names.
+    pub fn call(&mut self, escalation: &Escalation) -> &mut Self {
+        self.call = Some(escalation.clone().scrubbed());
         self
     }
 }

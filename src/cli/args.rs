@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
-use runbook_core::{BookSpec, Decision};
+use runbook_core::{BookSpec, Decision, Param, Timestamp};
 
 use super::params::{self, Given};
 
@@ -97,6 +97,7 @@ pub(crate) struct RunFlags {
     pub(crate) yes: bool,
     pub(crate) keep: bool,
     pub(crate) reason: Option<String>,
+    pub(crate) began: Option<Timestamp>,
 }
 
 /// What `approve` says.
@@ -180,6 +181,10 @@ fn build(about: &About<'_>, words: Option<&[OsString]>) -> Command {
                     ),
                     Arg::new("reason").long("reason").value_name("TEXT").help(
                         "Why it is run; kept in the journal and shown to whoever meets its locks",
+                    ),
+                    Arg::new("began").long("began").value_name("WHEN").value_parser(began).help(
+                        "When the incident began: `20m` for 20 minutes ago, or \
+                         `2026-03-14T02:40:00Z`; whom to call counts from then [default: now]",
                     ),
                 ].map(|arg| arg.help_heading("Run options")))
             }),
@@ -270,6 +275,18 @@ fn build(about: &About<'_>, words: Option<&[OsString]>) -> Command {
     command
 }
 
+/// A moment that has passed: how long ago, or when.
+fn began(word: &str) -> Result<Timestamp, String> {
+    let now = Timestamp::now();
+    let at = match <std::time::Duration as Param>::parse(word) {
+        Ok(ago) => now.before(ago),
+        Err(_) => {
+            word.parse().map_err(|_| "write `20m` for 20 minutes ago, or `2026-03-14T02:40:00Z`")?
+        }
+    };
+    if at > now { Err("that is still to come".into()) } else { Ok(at) }
+}
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 succeeded; 1 failed and rolled back, or failed with nothing to undo; 2 usage or \
 configuration; 3 stuck, a person is needed; 4 a check failed; 5 suspended; 6 succeeded, \
@@ -348,6 +365,7 @@ fn request(about: &About<'_>, matches: &ArgMatches) -> Request {
                 yes: m.get_flag("yes"),
                 keep: m.get_flag("keep-on-failure"),
                 reason: text(&m, "reason"),
+                began: m.get_one::<Timestamp>("began").copied(),
             },
         },
         ("resume", _) => Action::Resume {

@@ -134,7 +134,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         io.write(&page).map(|()| Exit::Succeeded)
     }
 
-    fn environment(
+    pub(super) fn environment(
         &self,
         of_run: Option<&str>,
         surroundings: &Surroundings,
@@ -143,7 +143,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         env::pick(self.catalog, &self.global, wanted, surroundings)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         given: &Given,
         params: &[ParamGiven],
@@ -189,6 +189,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let mut options = self.options(flags.yes, &io.surroundings);
         options.env = env;
         options.reason = flags.reason;
+        options.began = flags.began;
         options.undo = !flags.keep;
         let run = RunId::fresh();
         options.run = Some(run.clone());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runbook_core::{BlockKind, Level, SkipReason, UndoKind, UnitKind};
+use runbook_core::{BlockKind, Escalation, Level, Outline, SkipReason, UndoKind, UnitKind};
 
 use super::style::{Color, Mark, Style};
 use super::text;
@@ -27,6 +27,7 @@ pub(crate) fn page(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
         .map(|param| format!("{} = {}", param.name, param.values.join(", ")))
         .collect();
     page.wrapped(0, &params.join(style.dot()), str::to_owned);
+    page.people(&head.plan);
     page.lines.push(String::new());
     page.nodes(state.top(), "", 0);
     if !state.finally.is_empty() {
@@ -47,6 +48,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// How grave it is, and whom to call.
+    fn people(&mut self, plan: &Outline) {
+        let style = self.style;
+        if let Some(severity) = &plan.severity {
+            self.wrapped(0, &severity.sentence(), |line| style.paint(line, Color::Yellow));
+        }
+        for level in plan.escalation.iter().flat_map(Escalation::levels) {
+            self.wrapped(0, &format!("call {level}"), str::to_owned);
+        }
+    }
+
     /// A level of the tree, numbered `3.1`, `3.2`; those of `finally` `F1`.
     fn nodes(&mut self, nodes: &[usize], prefix: &str, depth: usize) {
         let wide = format!("{prefix}{}", nodes.len()).len();
@@ -71,6 +83,7 @@ impl Page<'_> {
             BlockKind::Group | BlockKind::Branch => String::new(),
             BlockKind::Remedy => "a remedy".into(),
             BlockKind::Parallel => "all at the same time".into(),
+            BlockKind::Checklist => "a checklist, in any order".into(),
             BlockKind::When { .. } if matches!(node.state, State::Skipped(_)) => {
                 "left out: its condition does not hold".into()
             }
@@ -116,8 +129,10 @@ impl Page<'_> {
                 self.detail(number, "pause", &pause);
             }
         }
-        if let BlockKind::Ladder { escalate: Some(escalate), .. } = kind {
-            self.detail(number, "else", escalate);
+        if let BlockKind::Ladder { escalate, call, .. } = kind {
+            self.detail(number, "else", escalate.as_deref().unwrap_or_default());
+            let call = call.as_ref().map_or_else(String::new, ToString::to_string);
+            self.detail(number, "else call", &call);
         }
     }
 

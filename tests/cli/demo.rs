@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use runbook::{
-    Args, Book, BookSpec, Catalog, Error, Inventory, Lock, Manual, Param, ParamKind, ParamSpec,
-    Rolling, Runbook, Secret, Selection, Share, Step, Wait,
+    Args, Book, BookSpec, Catalog, Contact, Error, Escalation, Inventory, Lock, Manual, Param,
+    ParamKind, ParamSpec, Rolling, Runbook, Secret, Selection, Severity, Share, Step, Wait,
 };
 use serde::Deserialize;
 
@@ -44,6 +44,7 @@ pub fn catalog() -> Catalog<Shop> {
         .book::<Deploy>()
         .book::<Broken>()
         .book::<Hopeless>()
+        .book::<Outage>()
         .book::<Stuck>()
         .book::<Ask>()
         .book::<Both>()
@@ -276,6 +277,28 @@ impl Book<Shop> for Rollout {
                 .escalate("the person on call for the network");
         });
         b.wait_until(Exists(root.join("up")), looks);
+        Ok(())
+    }
+}
+
+/// An incident that no remedy helps, unless a file `up` is there.
+struct Outage;
+
+impl Book<Shop> for Outage {
+    fn spec() -> BookSpec {
+        spec("outage", "Bring the shop back", "", vec![])
+    }
+    fn fill(b: &mut Runbook, env: &Shop, _: &Args) -> Result<(), Error> {
+        let kim = Contact::new("Kim").role("on call").reach("+1 555 0100")?.reach("#shop")?;
+        let lee = Contact::new("Lee").role("lead").reach("lee@example.org")?;
+        b.severity(Severity::SEV2);
+        b.escalation(&Escalation::at_once([kim]).after(Duration::from_secs(15 * 60), [lee]));
+        b.ladder("Bring it back", Exists(env.root.join("up")), |ladder| {
+            ladder.remedy("Reload it", |b| {
+                b.step(Write::new(&env.root, "reloaded", "yes"));
+            });
+        });
+        b.checklist("Afterwards", ["See that orders come in", "Write down why"].map(Manual::new));
         Ok(())
     }
 }

@@ -33,6 +33,44 @@ fn plain_lines_tell_what_happened_and_the_summary_what_to_do() {
     assert!(!verbose.contains('\x1b'));
 }
 
+/// When it began decides who is called.
+#[test]
+fn an_incident_that_is_not_solved_says_whom_to_call_now_and_later() {
+    let world = World::new();
+    let _tidy = tidy(&world);
+    insta::assert_snapshot!("plan_outage", world.run(&["plan", "outage"]).out);
+    insta::assert_snapshot!("plain_outage", world.run(&["run", "outage"]).out);
+    let older = world.run(&["run", "outage", "--began", "20m"]).out;
+    let call = "  call now   Kim (on call): +1 555 0100 or #shop\n             Lee (lead): lee@example.org\n";
+    assert!(older.contains(call), "{older}");
+    let report = world.run(&["report", "last"]).out;
+    assert!(report.contains("in time: ops started after 20 min"), "{report}");
+
+    for (when, why) in [("soon", "write `20m`"), ("2999-01-01T00:00:00Z", "still to come")] {
+        let ran = world.run(&["run", "outage", "--began", when]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(why), "{}", ran.err);
+    }
+}
+
+/// Without a terminal: each item is ticked off by itself, in any order.
+#[test]
+fn a_checklist_is_ticked_off_item_by_item() {
+    let world = World::new();
+    let _tidy = tidy(&world);
+    world.put("up", "yes");
+    let ran = world.run(&["run", "outage"]);
+    assert_eq!(ran.code, 5, "{}", ran.out);
+    insta::assert_snapshot!("plain_checklist", ran.out);
+    for item in ["write-down-why", "see-that-orders-come-in"] {
+        assert_eq!(world.run(&["resume", "last"]).code, 5, "{item} is still to be done");
+        assert_eq!(world.run(&["approve", "last", &format!("afterwards/{item}")]).code, 0);
+    }
+    assert_eq!(world.run(&["resume", "last"]).code, 0);
+    let report = world.run(&["report", "last"]).out;
+    assert!(report.contains("in time: ops took it up again after"), "{report}");
+}
+
 #[test]
 fn what_failed_is_put_back_and_what_can_not_be_stays() {
     let world = World::new();
@@ -123,9 +161,13 @@ fn a_suspended_run_is_approved_and_resumed_until_it_is_done() {
     let refused = world.run(&["approve", "last", "open-a-ticket"]);
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("give --answer VALUE (a whole number from 0 to 65535)"));
-    assert_eq!(world.run(&["approve", "last", "open-a-ticket", "--answer", "soon"]).code, 0);
+    // Known at once, and not only when somebody takes the run up again.
+    let refused = world.run(&["approve", "last", "open-a-ticket", "--answer", "soon"]);
+    assert_eq!(refused.code, 2);
+    let why = "`open-a-ticket`: \"soon\": expected a whole number from 0 to 65535";
+    assert!(refused.err.contains(why), "{refused:?}");
     let again = world.run(&["resume", "last"]);
-    assert_eq!(again.code, 5, "a value that does not fit is asked for again: {again:?}");
+    assert_eq!(again.code, 5, "nothing was noted: {again:?}");
     assert_eq!(world.run(&["approve", "last", "open-a-ticket", "--answer", "4711"]).code, 0);
     let ran = world.run(&["resume", "last"]);
     assert_eq!(ran.code, 0, "{ran:?}");

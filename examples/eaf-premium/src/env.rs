@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use runbook::targets::{Local, Ssh};
-use runbook::{Host, Secret};
+use runbook::{Host, People, Secret};
 use runbook_http::HttpConfig;
 use runbook_nginx::NginxConfig;
 use serde::{Deserialize, Deserializer};
@@ -29,7 +29,7 @@ pub struct Env {
     pub(crate) services: Services,
     #[serde(default)]
     pub(crate) thresholds: Thresholds,
-    pub(crate) contacts: Contacts,
+    pub(crate) people: People,
     /// Instead of `host`, for tests.
     #[serde(skip)]
     given: Option<Host>,
@@ -180,16 +180,6 @@ impl Default for Thresholds {
             disk_mib: 1024,
         }
     }
-}
-
-/// Whom to call.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Contacts {
-    /// Who is on call.
-    pub(crate) on_call: String,
-    /// Who is called when that did not help.
-    pub(crate) escalation: String,
 }
 
 impl Env {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runbook::{Host, Lock, Result, Wait};
+use runbook::{Escalation, Host, Lock, Result, Wait};
 use runbook_git::Git;
 use runbook_host::{Bytes, EnvFile, Machine, Required};
 use runbook_http::{Expect, Http, Login, TokenFrom, Validity};
@@ -42,6 +42,8 @@ pub(crate) struct Platform {
     /// The site's own process, and the worker's, past Nginx.
     pub(crate) process: Http,
     pub(crate) worker: Http,
+    /// Whom to call when something is not solved.
+    pub(crate) escalation: Escalation,
 }
 
 impl Platform {
@@ -74,6 +76,7 @@ impl Platform {
             site: env.site.build(&host)?,
             process: loopback(env.app.port)?,
             worker: loopback(env.app.worker_port)?,
+            escalation: env.people.escalation("technical")?.clone(),
             host,
             env: env.clone(),
         })
@@ -133,10 +136,10 @@ impl Platform {
         Duration::from_secs(self.env.thresholds.session_seconds)
     }
 
-    /// Whom to call, in order.
-    pub(crate) fn escalation(&self) -> String {
-        let contacts = &self.env.contacts;
-        format!("call {}; after 15 minutes {}", contacts.on_call, contacts.escalation)
+    /// Whoever is called at once: `Kim (operator on call): +1 555 0100`.
+    pub(crate) fn on_call(&self) -> String {
+        let first = self.escalation.due(Duration::ZERO).iter().flat_map(|level| &level.call);
+        first.map(ToString::to_string).collect::<Vec<_>>().join(", or ")
     }
 
     pub(crate) fn archives(&self) -> PathBuf {

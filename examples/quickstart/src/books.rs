@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use runbook::{Lock, Manual, Retry, Runbook, Step, Wait, runbook};
+use runbook::{
+    Contact, Escalation, Lock, Manual, Result, Retry, Runbook, Severity, Step, Wait, runbook,
+};
 
 use crate::backup::{back_up, backup_is_good};
 use crate::checks::{
@@ -86,8 +88,10 @@ pub(crate) fn site_down(
     env: &Env,
     /// Only an exercise: nobody is asked to tell the users
     drill: bool,
-) {
+) -> Result<()> {
     let site = &env.site();
+    let developer = Contact::new("The developer on call").reach("+1 555 0100")?;
+    b.severity(Severity::SEV1).escalation(&Escalation::at_once([developer]));
     b.lock(Lock::on(format!("site:{site}")).lease(Duration::from_secs(15)));
     b.group("Symptom and diagnosis", |b| {
         b.observe(answers(site));
@@ -108,7 +112,6 @@ pub(crate) fn site_down(
             let current = b.step(switch(site, before));
             b.step(restart_site(site, current));
         });
-        ladder.escalate("call the on-call developer, +1 555 0100");
     });
     if !drill {
         b.manual(
@@ -116,6 +119,7 @@ pub(crate) fn site_down(
                 .doc("The template is on the status page; say since when it was down."),
         );
     }
+    Ok(())
 }
 
 /// Stop the site

@@ -17,6 +17,7 @@ mod unwind;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -27,12 +28,13 @@ use self::recorder::Recorder;
 use crate::context::{Context, Observer, Scope, Sink, Stop};
 use crate::error::{Error, Failure, Problem};
 use crate::event::{
-    Answer, Decision, EventKind, Mode, ResumeMode, RunFinished, RunId, RunStarted, Status, UnitId,
-    Waiting,
+    Answer, BlockOutcome, Decision, EventKind, Mode, ResumeMode, RunFinished, RunId, RunStarted,
+    Status, Timestamp, UnitId, Waiting,
 };
 use crate::exec::Sweep;
 use crate::input::Outputs;
 use crate::journal::{JournalStore, Phase, RunState};
+use crate::people::Escalation;
 use crate::plan::{Plan, PlanInner, Unit};
 
 /// Runs plans, and keeps their journals in a [`JournalStore`].
@@ -356,6 +358,7 @@ impl Run {
             mode,
             by: self.options.by.clone(),
             reason: self.options.reason.clone(),
+            began: self.options.began,
             env: self.options.env.clone(),
             version: self.options.version.clone(),
             plan: Arc::clone(self.shared.plan.outline()),
@@ -396,6 +399,7 @@ impl Run {
             not_restored: Vec::new(),
             kept: Vec::new(),
             without: Vec::new(),
+            call: Vec::new(),
             next: Vec::new(),
         };
         let halt = match flow {
@@ -452,10 +456,14 @@ impl Run {
                 finished.not_restored = state.not_restored();
             }
         }
+        if finished.is_unsolved() {
+            let due = self.escalation().map(|(all, elapsed)| all.due(elapsed).to_vec());
+            finished.call = due.into_iter().flatten().flat_map(|level| level.call).collect();
+        }
         finished.next = resume::what_next(&self.shared.run, &finished, self.options.undo);
         self.locks.release(self).await;
         self.recorder.record_durable(EventKind::RunFinished(Box::new(finished.clone()))).await?;
-        self.tell(&crate::notify::NewsKind::Finished(finished.clone())).await;
+        self.tell(&crate::notify::NewsKind::Finished(Box::new(finished.clone()))).await;
         Ok(Outcome {
             run: self.shared.run.clone(),
             status: finished.status,
@@ -480,13 +488,26 @@ impl Run {
         })
     }
 
+    /// Whom to call, and how long it has lasted.
+    fn escalation(&self) -> Option<(&Escalation, Duration)> {
+        let state = self.recorder.state();
+        let failed = |block: &UnitId| state.block(block) == Some(&BlockOutcome::Failed);
+        let escalation = self.plan().outline.escalation_after(failed)?;
+        Some((escalation, state.elapsed(Timestamp::now())))
+    }
+
     /// Tells all notifiers; what fails is noted and changes nothing.
     async fn tell(&self, what: &crate::notify::NewsKind) {
+        let outline = &self.plan().outline;
         for notifier in &self.plan().notifiers {
             let news = crate::notify::News {
                 run: self.shared.run.clone(),
-                title: self.plan().outline.title.clone(),
+                title: outline.title.clone(),
                 by: self.options.by.clone(),
+                severity: outline.severity.clone(),
+                advice: self
+                    .escalation()
+                    .map_or_else(String::new, |(all, elapsed)| all.advice(elapsed)),
                 what: what.clone(),
             };
             let limit = std::time::Duration::from_secs(10);

@@ -47,6 +47,7 @@ impl Run {
             not_restored: Vec::new(),
             kept: Vec::new(),
             without: Vec::new(),
+            call: Vec::new(),
             next: Vec::new(),
         };
         self.record(EventKind::RunFinished(Box::new(finished.clone())))?;
@@ -96,8 +97,10 @@ impl Looking<'_> {
         let children = Arc::clone(&block.children);
         let outer = self.past_first_step;
         // What is inside may be left out: a check there decides nothing now.
-        self.past_first_step |=
-            !matches!(block.kind, BlockWork::Group | BlockWork::Parallel | BlockWork::Each(_));
+        self.past_first_step |= !matches!(
+            block.kind,
+            BlockWork::Group | BlockWork::Parallel | BlockWork::Checklist | BlockWork::Each(_)
+        );
         let inside = self.past_first_step;
         self.nodes(&children).await?;
         if inside != outer {

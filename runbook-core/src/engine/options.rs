@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Actor, Decision, ResumeMode, RunId};
+use crate::event::{Actor, Decision, ResumeMode, RunId, Timestamp};
 use crate::faults::Faults;
 
 /// How a run is run.
@@ -13,6 +13,9 @@ pub struct RunOptions {
     pub by: Actor,
     /// Why, in the operator's words.
     pub reason: Option<String>,
+    /// When what it is about began; by default the run's own start. Whom to call, and whether
+    /// somebody answered in time, counts from then.
+    pub began: Option<Timestamp>,
     /// The environment's name.
     pub env: Option<String>,
     /// The version of the program.
@@ -38,6 +41,7 @@ impl RunOptions {
         Self {
             by: Actor::this_process(),
             reason: None,
+            began: None,
             env: None,
             version: None,
             yes: false,
@@ -53,6 +57,13 @@ impl RunOptions {
     #[must_use]
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
+        self
+    }
+
+    /// When what it is about began: an incident is older than its run.
+    #[must_use]
+    pub fn began(mut self, at: Timestamp) -> Self {
+        self.began = Some(at);
         self
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use tokio::task::JoinSet;
 
@@ -117,6 +118,7 @@ fn block<'a>(
                 walk(Arc::clone(run), Arc::clone(branch), Arc::clone(&block.children)).await
             }
             BlockWork::Parallel => beside(run, branch, &block.children).await,
+            BlockWork::Checklist => checklist(run, branch, &block.children).await,
             BlockWork::Each(rolling) => fleet::each(run, branch, block, *rolling).await,
             BlockWork::When { condition, needs } => {
                 unit::wait_for_inputs(run, branch, &block.id, needs).await?;
@@ -134,8 +136,8 @@ fn block<'a>(
                     Err(failure) => Err(Halt::Failed(None, failure.to_problem())),
                 }
             }
-            BlockWork::Ladder { check, wait, escalate } => {
-                ladder(run, branch, block, &**check, *wait, escalate.as_deref()).await
+            BlockWork::Ladder { check, wait, .. } => {
+                ladder(run, branch, block, &**check, *wait).await
             }
         };
         let outcome = match &flow {
@@ -192,6 +194,26 @@ async fn beside(run: &Arc<Run>, branch: &Arc<Branch>, nodes: &[Node]) -> Flow {
     join(run, &here, tasks).await
 }
 
+/// Asks for all of `nodes` at the same time. They only wait for people: as parts of one task none
+/// overtakes another, and they are asked in their order.
+async fn checklist(run: &Arc<Run>, branch: &Arc<Branch>, nodes: &[Node]) -> Flow {
+    let here = Branch::below(branch);
+    let item = |node: &Node| Some(Box::pin(step_to(run, &here, *node)));
+    let mut open: Vec<_> = nodes.iter().map(item).collect();
+    let mut worst: Flow = Ok(());
+    std::future::poll_fn(|cx| {
+        for item in &mut open {
+            if let Some(Poll::Ready(flow)) = item.as_mut().map(|item| item.as_mut().poll(cx)) {
+                *item = None;
+                weigh(run, &here, flow, &mut worst);
+            }
+        }
+        if open.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    worst
+}
+
 /// Waits for all; the gravest halt counts.
 pub(super) async fn join(run: &Run, branch: &Branch, mut tasks: JoinSet<Flow>) -> Flow {
     let mut worst: Flow = Ok(());
@@ -199,18 +221,23 @@ pub(super) async fn join(run: &Run, branch: &Branch, mut tasks: JoinSet<Flow>) -
         let flow = joined.unwrap_or_else(|_| {
             Err(Halt::Failed(None, Failure::msg("a branch of the run panicked").to_problem()))
         });
-        if let Err(halt) = flow {
-            if !matches!(halt, Halt::Suspended) {
-                branch.stop();
-                run.tell_waiters();
-            }
-            let graver = worst.as_ref().err().is_none_or(|kept| gravity(&halt) > gravity(kept));
-            if graver {
-                worst = Err(halt);
-            }
-        }
+        weigh(run, branch, flow, &mut worst);
     }
     worst
+}
+
+/// Takes the end of one of several: a halt keeps the others from going further, and the gravest
+/// counts.
+fn weigh(run: &Run, branch: &Branch, flow: Flow, worst: &mut Flow) {
+    let Err(halt) = flow else { return };
+    if !matches!(halt, Halt::Suspended) {
+        branch.stop();
+        run.tell_waiters();
+    }
+    let graver = worst.as_ref().err().is_none_or(|kept| gravity(&halt) > gravity(kept));
+    if graver {
+        *worst = Err(halt);
+    }
 }
 
 fn gravity(halt: &Halt) -> u8 {
@@ -231,7 +258,6 @@ async fn ladder(
     block: &Block,
     check: &dyn crate::erased::ErasedCheck,
     wait: Wait,
-    escalate: Option<&str>,
 ) -> Flow {
     let once = Wait::at_most(std::time::Duration::ZERO);
     let mut tried = Vec::new();
@@ -273,7 +299,7 @@ async fn ladder(
                 FailureKind::Failed,
                 format!("no remedy helped: {problem} (tried: {})", tried.join("; ")),
             );
-            if let Some(escalate) = escalate {
+            if let BlockWork::Ladder { escalate: Some(escalate), .. } = &block.kind {
                 failure = failure.next(format!("escalate: {escalate}"));
             }
             Err(Halt::Failed(None, failure.to_problem()))

@@ -2,12 +2,14 @@
 //! refused, whether an engine is about to write them or a journal is read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap as HashMap;
 
 use super::unit_state::{Refused, Stage, UnitState};
 use crate::event::{
-    BlockOutcome, Event, EventKind, ResumeMode, RunFinished, RunStarted, Status, UnitId, Waiting,
+    BlockOutcome, Event, EventKind, ResumeMode, RunFinished, RunStarted, Status, Timestamp, UnitId,
+    Waiting,
 };
 use crate::plan::{Outline, OutlineNode};
 
@@ -21,6 +23,8 @@ use crate::plan::{Outline, OutlineNode};
 pub struct RunState {
     phase: Phase,
     started: Option<RunStarted>,
+    /// When what it is about began: as its starter said, or its start.
+    began: Option<Timestamp>,
     finished: Option<RunFinished>,
     waiting: Vec<Waiting>,
     units: HashMap<UnitId, UnitState>,
@@ -88,6 +92,13 @@ impl RunState {
     #[must_use]
     pub fn started(&self) -> Option<&RunStarted> {
         self.started.as_ref()
+    }
+
+    /// How long what it is about has lasted at `now`: since its start, or since when its starter
+    /// said that it began. A resume changes nothing of that.
+    #[must_use]
+    pub fn elapsed(&self, now: Timestamp) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.since(began))
     }
 
     /// Its end, if it ended.
@@ -170,6 +181,9 @@ impl RunState {
         }
         self.next(&event.event)
             .map_err(|why| IllegalEvent { at: self.events + 1, why: why.into_owned() })?;
+        if let EventKind::RunStarted(start) = &event.event {
+            self.began = Some(start.began.unwrap_or(event.at));
+        }
         self.events += 1;
         Ok(())
     }

@@ -154,6 +154,7 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
         head.env.iter().for_each(|env| facts.push(("Environment", text(env))));
         facts.push(("Started by", text(&head.by.to_string())));
         head.reason.iter().for_each(|reason| facts.push(("Reason", text(reason))));
+        head.began.iter().for_each(|at| facts.push(("Began", moment(*at))));
         head.version.iter().for_each(|version| facts.push(("Version", code(version))));
     }
     if let Some(outline) = timeline.outline.as_ref().filter(|outline| !outline.params.is_empty()) {
@@ -163,6 +164,10 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
             .map(|param| format!("{} = {}", text(&param.name), code(&param.values.join(" "))))
             .collect();
         facts.push(("Parameters", params.join("<br/>")));
+    }
+    if let Some(escalation) = timeline.escalation() {
+        let levels = escalation.levels().iter().map(|level| text(&level.to_string()));
+        facts.push(("To call", levels.collect::<Vec<_>>().join("<br/>")));
     }
     timeline.started.into_iter().for_each(|at| facts.push(("Started", moment(at))));
     match (timeline.ended, timeline.last) {

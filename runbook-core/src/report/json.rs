@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::fleet::HostLine;
+use super::incident::Response;
 use super::summary::Summary;
 use super::timeline::{BlockLine, Moment, Process, RunStatus, Timeline, UnitLine};
 use crate::event::{Actor, Mode, RunId, Timestamp};
+use crate::people::{Call, Severity};
 use crate::plan::ParamGiven;
 
 /// The version of the schema that [`json`] writes. Fields may be added under the same version;
@@ -37,6 +39,15 @@ pub struct RunReport {
     pub ended: Option<Timestamp>,
     /// From its start to its end, or to its latest event; gaps included.
     pub duration_ms: u64,
+    /// How grave what it is about is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Whether somebody answered in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+    /// Whom to call as long as it is not solved, and from when on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Call>,
     /// The processes that worked on it, in order.
     pub processes: Vec<Process>,
     /// Every unit, in the plan's order.
@@ -70,6 +81,9 @@ pub struct RunFacts {
     /// Why, in the operator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When what it is about began, if its starter said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
     /// The environment's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
@@ -109,6 +123,9 @@ pub fn run_report(timeline: &Timeline) -> RunReport {
         started: timeline.started,
         ended: timeline.ended,
         duration_ms: crate::plan::millis(timeline.duration()),
+        severity: timeline.severity().cloned(),
+        response: timeline.response(),
+        calls: timeline.calls(),
         processes: timeline.processes.clone(),
         units: timeline.units.clone(),
         blocks: timeline.blocks.clone(),
@@ -130,6 +147,7 @@ fn facts(timeline: &Timeline) -> RunFacts {
         facts.mode = Some(head.mode);
         facts.by = Some(head.by.clone());
         facts.reason.clone_from(&head.reason);
+        facts.began = head.began;
         facts.env.clone_from(&head.env);
         facts.version.clone_from(&head.version);
     }

@@ -243,6 +243,9 @@ fn write(timeline: &Timeline, summary: &Summary, cases: &[Case<'_>]) -> String {
             value.iter().for_each(|value| property(name, value));
         }
     }
+    if let Some(severity) = timeline.severity() {
+        property("severity", severity.name());
+    }
     for param in timeline.outline.iter().flat_map(|outline| &outline.params) {
         property(&format!("parameter.{}", param.name), &param.values.join(" "));
     }

@@ -80,6 +80,12 @@ fn facts(timeline: &Timeline) -> Vec<(&'static str, String)> {
         if let Some(reason) = &head.reason {
             facts.push(("Reason", markdown(reason)));
         }
+        if let Some(began) = head.began {
+            facts.push(("Began", moment(began)));
+        }
+    }
+    if let Some(escalation) = timeline.escalation() {
+        facts.push(("To call", markdown(&escalation.to_string())));
     }
     if let Some(started) = timeline.started {
         facts.push(("Started", moment(started)));

@@ -125,6 +125,7 @@ impl Chart {
         let title = super::block_title(block);
         let (title, edge) = match &block.kind {
             BlockKind::Parallel => (format!("{title} (at the same time)"), Edge::None),
+            BlockKind::Checklist => (format!("{title} (in any order)"), Edge::None),
             BlockKind::When { needs } => {
                 self.flows.extend(needs.iter().map(|need| (need.clone(), id.clone(), "decides")));
                 (format!("{title} (only if)"), Edge::Then)
@@ -141,7 +142,15 @@ impl Chart {
         };
         self.open(&id, &title, depth);
         let last = self.sequence(&block.children, depth + 1, edge);
-        if let (BlockKind::Ladder { escalate: Some(to), .. }, Some(last)) = (&block.kind, last) {
+        let turn = match &block.kind {
+            BlockKind::Ladder { escalate, call, .. } => {
+                let call = call.as_ref().map(|call| format!("call {call}"));
+                let turn: Vec<String> = escalate.iter().cloned().chain(call).collect();
+                (!turn.is_empty()).then(|| turn.join("; "))
+            }
+            _ => None,
+        };
+        if let (Some(to), Some(last)) = (turn, last) {
             let end = self.fresh('n');
             let label = label(&format!("turn to: {to}"));
             self.line(depth + 1, &format!("{end}[/\"{label}\"\\]"));

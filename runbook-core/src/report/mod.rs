@@ -15,6 +15,7 @@
 
 mod fleet;
 mod html;
+mod incident;
 mod json;
 mod junit;
 mod markdown;
@@ -27,6 +28,7 @@ mod words;
 
 pub use self::fleet::{HostLine, HostStatus};
 pub use self::html::timeline_html;
+pub use self::incident::Response;
 pub use self::json::{RunFacts, RunReport, SCHEMA_VERSION, json, run_report};
 pub use self::junit::junit;
 pub use self::markdown::timeline_markdown;

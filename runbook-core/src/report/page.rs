@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::text::{code, code_cell, count, embedded, fenced, limit, listed, markdown};
 use crate::catalog::BookSpec;
 use crate::param::ParamSpec;
+use crate::people::Escalation;
 use crate::plan::{BlockKind, BlockOutline, Outline, OutlineNode, UnitKind, UnitOutline};
 use crate::policy::Rolling;
 use crate::step::UndoKind;
@@ -183,6 +184,7 @@ impl Page {
         if !outline.doc.trim().is_empty() {
             self.line(embedded(&outline.doc).trim_end());
         }
+        self.people(outline);
         let mut facts = vec![format!("Runbook {}", code(&outline.book)), kinds(outline)];
         facts.retain(|fact| !fact.is_empty());
         self.line(&format!("{}.", facts.join(": ")));
@@ -224,6 +226,66 @@ impl Page {
                 listed(&locks)
             ));
         }
+    }
+
+    /// How grave it is, and whom to call.
+    fn people(&mut self, outline: &Outline) {
+        if outline.severity.is_none() && outline.escalation.is_none() {
+            return;
+        }
+        self.line(match (&outline.severity, &outline.escalation) {
+            (Some(_), Some(_)) => "## Severity, and whom to call",
+            (Some(_), None) => "## Severity",
+            (None, _) => "## Whom to call",
+        });
+        if let Some(severity) = &outline.severity {
+            let name = markdown(severity.name());
+            let within = limit(crate::plan::millis(severity.respond_within()));
+            self.line(&format!(
+                "**{name}**: {}. An answer is due within {within}.",
+                markdown(severity.meaning())
+            ));
+        }
+        if let Some(escalation) = &outline.escalation {
+            self.levels(escalation);
+        }
+    }
+
+    fn levels(&mut self, escalation: &Escalation) {
+        self.out.push_str("| If it is not solved | Call | How |\n| --- | --- | --- |\n");
+        for level in escalation.levels() {
+            for (n, contact) in level.call.iter().enumerate() {
+                let when = if n == 0 { level.when() } else { String::new() };
+                let mut who = format!("**{}**", markdown(&contact.name));
+                for more in [&contact.role, &contact.hours] {
+                    if !more.is_empty() {
+                        let _ = write!(who, ", {}", markdown(more));
+                    }
+                }
+                let how: Vec<String> =
+                    contact.reach.iter().map(|reach| code_cell(reach.as_str())).collect();
+                let _ = writeln!(self.out, "| {when} | {who} | {} |", how.join(", "));
+            }
+        }
+        self.out.push('\n');
+    }
+
+    /// Things that people do, each with a box to tick.
+    fn checklist(&mut self, block: &BlockOutline, number: &str) {
+        self.line("*A checklist, in any order; each is confirmed by itself:*");
+        for (number, node) in numbered(&block.children, number, 1) {
+            let OutlineNode::Unit(unit) = node else { continue };
+            let _ = writeln!(self.out, "- [ ] **{number}. {}**", markdown(&unit.title));
+            let doc = embedded(&unit.doc);
+            if !doc.trim().is_empty() {
+                self.out.push('\n');
+            }
+            for line in doc.trim().lines() {
+                let line = if line.is_empty() { String::new() } else { format!("  {line}") };
+                let _ = writeln!(self.out, "{line}");
+            }
+        }
+        self.out.push('\n');
     }
 
     /// Numbers nodes `3`, `3.1`, `3.1.2`; locks have none.
@@ -271,6 +333,7 @@ impl Page {
         match &block.kind {
             BlockKind::Group | BlockKind::Branch | BlockKind::Remedy => {}
             BlockKind::Parallel => self.line("*All of this at the same time:*"),
+            BlockKind::Checklist => return self.checklist(block, number),
             BlockKind::When { needs } => {
                 let needs: Vec<String> = needs.iter().map(|id| self.reference(id)).collect();
                 let by = match needs.as_slice() {
@@ -293,7 +356,7 @@ impl Page {
                     return;
                 }
             }
-            BlockKind::Ladder { check, escalate } => {
+            BlockKind::Ladder { check, escalate, call } => {
                 let mut text = format!(
                     "*Remedies, tried in order until “{}” passes; nothing is done if it passes at \
                      once. A remedy that fails is undone before the next is tried.*",
@@ -303,6 +366,9 @@ impl Page {
                     let _ = write!(text, "\n\n**If none helps:** {}", markdown(to));
                 }
                 self.line(&text);
+                if let Some(call) = call {
+                    self.levels(call);
+                }
             }
         }
         self.nodes(&block.children, number, 1, level + 1);
@@ -520,7 +586,9 @@ fn shape_of(nodes: &[OutlineNode], said: &mut String) {
                 let _ = writeln!(said, "lock {resource}");
             }
             OutlineNode::Unit(unit) => {
-                let unit = UnitOutline { fingerprint: String::new(), ..unit.clone() };
+                // Which hosts they are is what tells branches from each other, and no more.
+                let unit =
+                    UnitOutline { fingerprint: String::new(), hosts: Vec::new(), ..unit.clone() };
                 let _ = writeln!(said, "{unit:?}");
             }
             OutlineNode::Block(block) => {

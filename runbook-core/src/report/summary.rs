@@ -290,6 +290,10 @@ impl Timeline {
         if let Some(text) = self.what_happened(summary) {
             say("What happened", text);
         }
+        for SummaryLine { label, text } in self.severity_line().into_iter().chain(self.call_lines())
+        {
+            say(&label, text);
+        }
         let hosts = self.hosts();
         if !hosts.is_empty() && self.mode() == Mode::Run {
             say("Hosts", super::fleet::in_words(&hosts));

@@ -2,41 +2,9 @@
 //! for Markdown, HTML and XML.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use crate::event::Timestamp;
-
-/// `850 ms`, `2.3 s`, `1 min 04 s`, `2 h 05 min`, `3 d 04 h`.
-pub(super) fn duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    // Rounded first, so that 59.97 s is a minute and never `60.0 s`.
-    let tenths = (millis + 50) / 100;
-    let seconds = (millis + 500) / 1000;
-    match seconds {
-        _ if duration.is_zero() => "0 s".into(),
-        _ if millis == 0 => "<1 ms".into(),
-        _ if millis < 1000 => format!("{millis} ms"),
-        _ if tenths < 600 => format!("{}.{} s", tenths / 10, tenths % 10),
-        _ if seconds < 3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ if seconds < 86_400 => {
-            format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60)
-        }
-        _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
-/// As [`duration`], from milliseconds, and without digits that say nothing: `30 s`, `5 min`.
-pub(super) fn limit(millis: u64) -> String {
-    match millis {
-        0 => "0 s".into(),
-        _ if millis < 60_000 && millis.is_multiple_of(1000) => format!("{} s", millis / 1000),
-        _ if millis < 3_600_000 && millis.is_multiple_of(60_000) => {
-            format!("{} min", millis / 60_000)
-        }
-        _ if millis.is_multiple_of(3_600_000) => format!("{} h", millis / 3_600_000),
-        _ => duration(Duration::from_millis(millis)),
-    }
-}
+pub(super) use crate::timestamp::{duration, limit};
 
 /// `2026-03-14 15:09:26 UTC`.
 pub(super) fn moment(at: Timestamp) -> String {
@@ -374,23 +342,6 @@ pub(super) fn attribute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_as_a_person_says_them() {
-        let said = |micros| duration(Duration::from_micros(micros));
-        assert_eq!(said(0), "0 s");
-        assert_eq!(said(12), "<1 ms");
-        assert_eq!(said(850_000), "850 ms");
-        assert_eq!(said(2_340_000), "2.3 s");
-        assert_eq!(said(59_970_000), "1 min 00 s");
-        assert_eq!(said(64_000_000), "1 min 04 s");
-        assert_eq!(said(7_500_000_000), "2 h 05 min");
-        assert_eq!(said(273_600_000_000), "3 d 04 h");
-        assert_eq!(limit(30_000), "30 s");
-        assert_eq!(limit(300_000), "5 min");
-        assert_eq!(limit(90_000), "1 min 30 s");
-        assert_eq!(limit(200), "200 ms");
-    }
 
     #[test]
     fn hidden_characters_become_visible_and_colours_go() {

@@ -66,6 +66,7 @@ pub struct FakeTarget {
 
 #[derive(Default)]
 struct World {
+    pub(super) identity: Option<String>,
     /// The one added last is asked first.
     scripts: Vec<(Matcher, Script)>,
     otherwise: Option<Reply>,
@@ -275,6 +276,19 @@ impl FakeTarget {
     /// the cookie `run:unit`.
     pub fn leave(&self, cookie: impl Into<String>, process: impl Into<String>) {
         self.world().leftovers.push((cookie.into(), process.into()));
+    }
+
+    /// The same target with an identity: what a run must find again to be resumed on it.
+    ///
+    /// ```
+    /// use runbook_core::{Target, testing::FakeTarget};
+    /// let web = FakeTarget::new("web-1").with_identity("deploy@192.0.2.7:22");
+    /// assert_eq!(web.identity().as_deref(), Some("deploy@192.0.2.7:22"));
+    /// ```
+    #[must_use]
+    pub fn with_identity(self, identity: impl Into<String>) -> Self {
+        self.world().identity = Some(identity.into());
+        self
     }
 
     /// The same target with a folder there from the start, and those above it.

@@ -17,6 +17,7 @@ pub(crate) fn unit(id: &str, kind: UnitKind, undo: UndoKind) -> OutlineNode {
         doc: String::new(),
         preview: Vec::new(),
         args: Vec::new(),
+        hosts: Vec::new(),
         undo,
         irreversible_because: None,
         needs: Vec::new(),
@@ -40,6 +41,8 @@ pub(crate) fn outline(nodes: Vec<OutlineNode>, finally: Vec<OutlineNode>) -> Arc
         title: "Deploy the shop".into(),
         doc: String::new(),
         params: Vec::new(),
+        severity: None,
+        escalation: None,
         nodes,
         finally,
         fingerprint: "f".repeat(64),
@@ -69,6 +72,7 @@ pub(crate) fn started_run(run: &str, plan: Arc<Outline>) -> EventKind {
         mode: Mode::Run,
         by: actor(),
         reason: Some("a test".into()),
+        began: None,
         env: None,
         version: None,
         plan,
@@ -135,6 +139,7 @@ pub(crate) fn end(status: Status) -> EventKind {
         not_restored: Vec::new(),
         kept: Vec::new(),
         without: Vec::new(),
+        call: Vec::new(),
         next: Vec::new(),
     }))
 }

@@ -28,7 +28,7 @@ pub(crate) struct Change(Say, Vec<Input<String>>);
 pub(crate) struct Plain(Say);
 pub(crate) struct Forever(Say);
 /// A check.
-pub(crate) struct Look(&'static str, &'static str);
+pub(crate) struct Look(pub(crate) &'static str, pub(crate) &'static str);
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Was(String);
@@ -256,6 +256,7 @@ impl Script {
             mode,
             by: actor("kim", 4242),
             reason: Some("OPS-17: the new checkout".into()),
+            began: None,
             env: Some("production".into()),
             version: Some("1.8.0".into()),
             plan: Arc::clone(&outline),
@@ -331,6 +332,7 @@ impl Script {
             not_restored: vec![],
             kept: vec![],
             without: Vec::new(),
+            call: Vec::new(),
             next: vec![],
         };
         with(&mut end);
@@ -597,6 +599,7 @@ pub(crate) fn checked() -> Script {
             not_restored: vec![],
             kept: vec![],
             without: Vec::new(),
+            call: Vec::new(),
             next: vec![],
         })),
     );
@@ -626,6 +629,7 @@ pub(crate) fn planned() -> Script {
             not_restored: vec![],
             kept: vec![],
             without: Vec::new(),
+            call: Vec::new(),
             next: vec![],
         })),
     );

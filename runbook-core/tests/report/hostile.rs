@@ -11,6 +11,7 @@ use runbook_core::{BookSpec, Event, Outline, Param, ParamSpec};
 use serde_json::Value;
 
 use crate::fixture::{self, Script};
+use crate::incident;
 
 /// What is tried everywhere.
 const NASTY: &[&str] = &[
@@ -68,6 +69,8 @@ const TEXTS: &[&str] = &[
     "escalate",
     "accepts",
     "line",
+    "meaning",
+    "hours",
 ];
 /// The keys under which ids stand, which must stay what they are to each other.
 const IDS: &[&str] =
@@ -81,6 +84,13 @@ fn poisoned(value: &mut Value, key: &str, text: &str, id: &str) {
             poisoned(&mut fields["unit"], "unit", text, id);
         }
         Value::String(old) if IDS.contains(&key) => old.push_str(id),
+        // A check has a role of a few words, a person one in any.
+        Value::Object(fields) if fields.contains_key("reach") => {
+            for (key, value) in fields {
+                let key = if key == "role" { "name" } else { key };
+                poisoned(value, key, text, id);
+            }
+        }
         // The name and value of an argument stand in pairs.
         Value::Array(items) => items.iter_mut().for_each(|item| poisoned(item, key, text, id)),
         // Evidence and outputs are opaque; why a unit was skipped is one of a few words.
@@ -101,22 +111,23 @@ fn with_text(script: &Script, text: &str, id: &str) -> Timeline {
             Arc::new(serde_json::from_value(value).expect("an event"))
         })
         .collect();
-    Timeline::of(&outline_with(text, id), &events)
+    Timeline::of(&with_texts(&script.outline, text, id), &events)
 }
 
-fn outline_with(text: &str, id: &str) -> Outline {
-    let mut value = serde_json::to_value(&*fixture::outline()).expect("JSON");
+fn with_texts(outline: &Outline, text: &str, id: &str) -> Outline {
+    let mut value = serde_json::to_value(outline).expect("JSON");
     poisoned(&mut value, "", text, id);
     serde_json::from_value(value).expect("an outline")
 }
 
-fn scripts() -> [Script; 5] {
+fn scripts() -> [Script; 6] {
     [
         fixture::rolled_back(),
         fixture::stuck(),
         fixture::suspended(),
         fixture::resumed(),
         fixture::checked(),
+        incident::failed(),
     ]
 }
 
@@ -218,8 +229,14 @@ fn hostile_texts_stay_in_their_place_on_a_page() {
 }
 
 fn page_holds(text: &str) {
-    let outline = outline_with(text, "");
-    let plain = outline_with("word", "");
+    for outline in [fixture::outline(), incident::outline()] {
+        stays_in_its_place(&outline, text);
+    }
+}
+
+fn stays_in_its_place(outline: &Outline, text: &str) {
+    let plain = with_texts(outline, "word", "");
+    let outline = with_texts(outline, text, "");
     assert_eq!(blocks(&page(&outline), true), blocks(&page(&plain), true), "{}", page(&outline));
 
     // Without documentation, which may hold lists and code of its own, all blocks are the same.
@@ -252,10 +269,12 @@ fn hostile_texts_stay_in_the_labels_of_a_chart() {
     let shape = |chart: &str| -> Vec<String> {
         chart.lines().map(|line| line.split('"').step_by(2).collect::<String>()).collect()
     };
-    let plain = mermaid(&outline_with("word", ""));
-    for text in NASTY {
-        let chart = mermaid(&outline_with(text, text));
-        assert_eq!(shape(&chart), shape(&plain));
+    for outline in [fixture::outline(), incident::outline()] {
+        let plain = mermaid(&with_texts(&outline, "word", ""));
+        for text in NASTY {
+            let chart = mermaid(&with_texts(&outline, text, text));
+            assert_eq!(shape(&chart), shape(&plain));
+        }
     }
 }
 

@@ -3,5 +3,6 @@
 mod fixture;
 mod fleet;
 mod hostile;
+mod incident;
 mod runbooks;
 mod runs;

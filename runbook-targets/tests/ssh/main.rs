@@ -30,6 +30,7 @@ mod latency;
 mod left_behind;
 mod limits;
 mod routes;
+mod runtimes;
 
 use lab::{Proxy, Sshd};
 use runbook_core::Host;

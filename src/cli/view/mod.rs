@@ -5,6 +5,7 @@ mod fleet;
 mod frame;
 mod node;
 mod order;
+mod people;
 mod settled;
 mod state;
 mod summary;

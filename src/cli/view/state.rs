@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use runbook_core::{
     BlockKind, BlockOutcome, CheckRole, Decision, Event, EventKind, Level, LockHolder, Mode,
     OutlineNode, Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp,
-    UnitId, Waiting,
+    TransferState, UnitId, Waiting,
 };
 
 use super::node::{Kind, Node, State};
@@ -14,6 +14,8 @@ use super::node::{Kind, Node, State};
 #[derive(Debug, Default)]
 pub(crate) struct ViewState {
     pub(crate) head: Option<RunStarted>,
+    /// When it began, however often it was resumed.
+    pub(super) started: Option<Timestamp>,
     /// When this process took it up: its start, or its resumption.
     pub(crate) since: Option<Timestamp>,
     /// Units and blocks, each before its children.
@@ -349,6 +351,7 @@ impl ViewState {
                 node.ended = None;
                 node.tail.clear();
                 node.progress = None;
+                node.transfer = None;
             }
             E::Undone { .. } => {
                 end(node, State::Undone);
@@ -389,12 +392,21 @@ impl ViewState {
                 }
             }
             E::Progress { done, total, .. } => node.progress = Some((*done, *total)),
+            E::Transfer(transfer) => match &node.transfer {
+                _ if transfer.state == TransferState::Moving => {
+                    node.transfer = Some((**transfer).clone());
+                }
+                // Of several at a time, the end of one is not that of the others.
+                Some(moving) if moving.is_of(transfer) => node.transfer = None,
+                _ => {}
+            },
             E::Previewed { satisfied, .. } => node.satisfied = *satisfied,
             _ => {}
         }
     }
 
     fn begin(&mut self, start: &RunStarted, at: Timestamp) {
+        self.started = Some(at);
         self.since = Some(at);
         self.top = start.plan.nodes.iter().filter_map(|n| self.add(n, None, 0)).collect();
         self.finally = start.plan.finally.iter().filter_map(|n| self.add(n, None, 0)).collect();

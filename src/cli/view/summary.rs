@@ -59,6 +59,7 @@ pub(crate) fn summary(state: &ViewState, ending: &Ending<'_>) -> Vec<String> {
         }
     }
     page.why(state);
+    page.people(state);
     if head.mode == Mode::Run {
         page.what(state);
     }
@@ -129,6 +130,20 @@ impl Page<'_> {
             let lines = self.wrapped(&format!("{}: {}", first.title, problem.message));
             self.part("began with", lines);
         }
+    }
+
+    /// How grave it is, and whom to call as long as it is not solved.
+    fn people(&mut self, state: &ViewState) {
+        let style = self.ending.style;
+        let Some(to_call) = state.to_call() else { return };
+        let wrapped = |page: &Self, lines: &[String]| -> Vec<String> {
+            lines.iter().flat_map(|line| page.wrapped(line)).collect()
+        };
+        let severity: Vec<String> = to_call.severity.into_iter().collect();
+        self.part("severity", wrapped(self, &severity));
+        let now = wrapped(self, &to_call.now);
+        self.part("call now", now.iter().map(|line| style.paint(line, Color::Red)).collect());
+        self.part("call later", wrapped(self, &to_call.later));
     }
 
     /// What was done, undone, and stays.

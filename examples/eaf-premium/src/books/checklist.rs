@@ -14,31 +14,28 @@ pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
     b.lock(eaf.lock());
     b.check(eaf.git.is_clean());
-    b.group("By machine", |b| {
+    let looked_at = b.group("By machine", |b| {
         for script in ["typecheck", "lint", "test:unit"] {
             b.step(eaf.npm.script(script).named(script));
         }
         b.step(eaf.npm.build("build", env.app.built.clone()).timeout(Platform::BUILD));
         b.observe(eaf.npm.audit(Severity::High));
         b.check(eaf.variables.has(Platform::required()));
-        b.check(eaf.variables.is_private());
+        b.check(eaf.variables.is_private())
     });
-    let told = b.group("By a person", |b| {
-        b.manual(
+    b.checklist(
+        "By a person",
+        [
             Manual::new("Read the diff once more for secrets")
                 .doc("No key, password or token is committed; `.env.example` names new variables."),
-        );
-        b.manual(
             Manual::new("Read what the migrations do")
                 .doc("They only add: the release before must still run on the new schema."),
-        );
-        b.manual(
             Manual::new("Tell who is on call what is released, and when")
-                .doc(format!("That is {}.", env.contacts.on_call)),
-        )
-    });
+                .doc(format!("That is {}.", eaf.on_call())),
+        ],
+    );
     b.finally(|b| {
-        b.step(eaf.npm.forget_kept(&told));
+        b.step(eaf.npm.forget_kept(&looked_at));
     });
     Ok(())
 }

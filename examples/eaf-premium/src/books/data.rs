@@ -134,13 +134,12 @@ pub(crate) enum Data {
 
 /// Asks a person whether a backup is to be restored, and does so.
 pub(crate) fn decide_to_restore(b: &mut Runbook, eaf: &Platform) {
-    let contacts = &eaf.env.contacts;
     let decided = b.manual(
         Manual::new("Decide whether a backup is restored")
             .doc(format!(
                 "Restore only if rows are wrong or lost: what was written since the dump goes. If \
-                 only the code was wrong, keep the data. In doubt, ask {} or {} first.",
-                contacts.on_call, contacts.escalation
+                 only the code was wrong, keep the data. In doubt, ask first: {}.",
+                eaf.on_call()
             ))
             .ask::<Data>("Keep the data, or restore the latest dump?"),
     );

@@ -1,8 +1,9 @@
 //! Incident: the database is slow, or takes no more connections.
 
-use runbook::{Observation, Result, Runbook, Step, runbook};
+use runbook::{Observation, Result, Runbook, Severity, Step, runbook};
 use runbook_postgres::Activity;
 
+use super::incident;
 use crate::env::Env;
 use crate::platform::Platform;
 
@@ -15,7 +16,7 @@ pub(crate) fn database_slow(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
     let (admin, limit) = (&eaf.admin, eaf.session_limit());
     let most = env.thresholds.connections_percent;
-    b.lock(eaf.lock());
+    incident(b, eaf, Severity::SEV2);
     let (connections, locks, forgotten, endless) = b.group("Who is in the way", |b| {
         b.observe(eaf.db.ping());
         let found = (

@@ -9,6 +9,8 @@ mod release;
 mod site;
 mod visitors;
 
+use runbook::{Runbook, Severity};
+
 pub(crate) use self::checklist::release_checklist;
 pub(crate) use self::data::{backup, restore, restore_files};
 pub(crate) use self::database::database_slow;
@@ -17,3 +19,10 @@ pub(crate) use self::queue::{queue_blocked, redis_down};
 pub(crate) use self::release::{deploy, return_to, verify};
 pub(crate) use self::site::quick_plan;
 pub(crate) use self::visitors::{csrf_403, many_401};
+use crate::platform::Platform;
+
+/// What all incidents begin with.
+fn incident(b: &mut Runbook, eaf: &Platform, severity: Severity) {
+    b.severity(severity).escalation(&eaf.escalation);
+    b.lock(eaf.lock());
+}

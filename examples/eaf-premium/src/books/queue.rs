@@ -1,7 +1,8 @@
 //! Incidents: copies are not corrected; Redis is down or full.
 
-use runbook::{Result, Runbook, Step, runbook};
+use runbook::{Result, Runbook, Severity, Step, runbook};
 
+use super::incident;
 use crate::env::Env;
 use crate::platform::Platform;
 use crate::service::{is_stopped, start_server};
@@ -18,7 +19,7 @@ pub(crate) fn queue_blocked(
 ) -> Result<()> {
     let eaf = &Platform::new(env)?;
     let (pm2, queue, worker) = (&eaf.pm2, &eaf.queue, eaf.worker_app());
-    b.lock(eaf.lock());
+    incident(b, eaf, Severity::SEV2);
     b.check(eaf.redis.ping());
     let failed = b.group("What is wrong", |b| {
         b.observe(queue.counts());
@@ -41,10 +42,7 @@ pub(crate) fn queue_blocked(
         ladder.remedy("Let a paused queue go on", |b| {
             b.step(queue.resume());
         });
-        ladder.escalate(format!(
-            "look whether the language model answers, then {}",
-            eaf.escalation()
-        ));
+        ladder.escalate("look whether the language model answers");
     });
     if retry {
         b.when("Corrections have failed", failed.failed(), |b| {
@@ -64,7 +62,7 @@ pub(crate) fn queue_blocked(
 #[runbook]
 pub(crate) fn redis_down(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
-    b.lock(eaf.lock());
+    incident(b, eaf, Severity::SEV3);
     let (answers, memory) = b.group("What is wrong", |b| {
         b.observe(eaf.process.get("/api/v1/health", Platform::healthy()));
         let answers = b.observe(eaf.redis.ping());
@@ -79,7 +77,6 @@ pub(crate) fn redis_down(b: &mut Runbook, env: &Env) -> Result<()> {
                 b.check(is_stopped(&eaf.redis_server));
                 b.step(start_server(&eaf.redis_server));
             });
-            ladder.escalate(eaf.escalation());
         });
     });
     b.when("Its memory is full", memory.failed(), |b| {
@@ -90,7 +87,6 @@ pub(crate) fn redis_down(b: &mut Runbook, env: &Env) -> Result<()> {
             ladder.remedy("Give it the memory that it is to have", |b| {
                 b.step(eaf.redis.set_max_memory(eaf.redis_memory()));
             });
-            ladder.escalate(eaf.escalation());
         });
     });
     b.group("Is it well again", |b| {

@@ -1,9 +1,10 @@
 //! Incident: the site is down or misbehaves, and nobody knows yet why.
 
-use runbook::{Manual, Result, Runbook, Step, runbook};
+use runbook::{Manual, Result, Runbook, Severity, Step, runbook};
 use runbook_http::Expect;
 
 use super::data::decide_to_restore;
+use super::incident;
 use crate::checks::{port_is_ours, stays_up};
 use crate::env::Env;
 use crate::platform::Platform;
@@ -19,7 +20,7 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
     let app = &env.app;
     let up = || stays_up(&eaf.pm2, eaf.app(), &app.port, &eaf.steady(), None);
-    b.lock(eaf.lock());
+    incident(b, eaf, Severity::SEV1);
     let (db, redis, port, process, proxy, certificate) = b.parallel("What is wrong", |b| {
         b.observe(eaf.pm2.is_online(eaf.app()));
         b.observe(eaf.pm2.last_errors(eaf.app(), 50));
@@ -43,7 +44,6 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
                 b.check(is_stopped(&eaf.postgresql));
                 b.step(start_server(&eaf.postgresql));
             });
-            ladder.escalate(eaf.escalation());
         });
         decide_to_restore(b, eaf);
     });
@@ -54,7 +54,6 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
                 b.check(is_stopped(&eaf.redis_server));
                 b.step(start_server(&eaf.redis_server));
             });
-            ladder.escalate(eaf.escalation());
         });
     });
     b.when("Somebody else has the site's port", port.failed(), |b| {
@@ -66,7 +65,6 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
                 let question = "End the process that has the site's port?";
                 b.irreversible(stop.confirm(question), "the site can't start beside it");
             });
-            ladder.escalate(eaf.escalation());
         });
     });
     b.when("The process does not stay up", process.failed(), |b| {
@@ -79,10 +77,7 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
                 b.step(eaf.npm.build("build", app.built.clone()).timeout(Platform::BUILD));
                 b.step(eaf.pm2.restart(eaf.app()).timeout(Platform::RESTART));
             });
-            ladder.escalate(format!(
-                "run `return-to` with the commit before (`status` shows it), or {}",
-                eaf.escalation()
-            ));
+            ladder.escalate("run `return-to` with the commit before (`status` shows it)");
         });
     });
     b.when("Nginx refuses its configuration", proxy.failed(), |b| {
@@ -94,7 +89,6 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
                 ));
                 b.step(eaf.nginx.reload());
             });
-            ladder.escalate(eaf.escalation());
         });
     });
     b.when("The certificate is not good", certificate.failed(), |b| {
@@ -105,7 +99,6 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
                 );
                 b.step(eaf.nginx.reload());
             });
-            ladder.escalate(eaf.escalation());
         });
     });
 

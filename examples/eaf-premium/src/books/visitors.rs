@@ -1,7 +1,8 @@
 //! Incidents: visitors are refused, with 401 or 403.
 
-use runbook::{Manual, Result, Runbook, Step, runbook};
+use runbook::{Manual, Result, Runbook, Severity, Step, runbook};
 
+use super::incident;
 use crate::checks::logs_in_and_out;
 use crate::env::Env;
 use crate::platform::Platform;
@@ -13,7 +14,7 @@ use crate::platform::Platform;
 #[runbook]
 pub(crate) fn many_401(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
-    b.lock(eaf.lock());
+    incident(b, eaf, Severity::SEV2);
     b.group("What is wrong", |b| {
         b.observe(eaf.site.login(eaf.login()));
         b.observe(eaf.variables.has(Platform::required()));
@@ -30,7 +31,6 @@ pub(crate) fn many_401(b: &mut Runbook, env: &Env) -> Result<()> {
             b.step(eaf.variables.set("COOKIE_SECURE", "true"));
             b.step(eaf.pm2.restart(eaf.app()).timeout(Platform::RESTART));
         });
-        ladder.escalate(eaf.escalation());
     });
     b.check(logs_in_and_out(&eaf.site, &env.account));
     Ok(())
@@ -43,7 +43,7 @@ pub(crate) fn many_401(b: &mut Runbook, env: &Env) -> Result<()> {
 #[runbook]
 pub(crate) fn csrf_403(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
-    b.lock(eaf.lock());
+    incident(b, eaf, Severity::SEV3);
     let flow = || logs_in_and_out(&eaf.site, &env.account);
     let works = b.group("What is wrong", |b| {
         let works = b.observe(flow());
@@ -56,7 +56,6 @@ pub(crate) fn csrf_403(b: &mut Runbook, env: &Env) -> Result<()> {
         ladder.remedy("Restart the site", |b| {
             b.step(eaf.pm2.restart(eaf.app()).timeout(Platform::RESTART));
         });
-        ladder.escalate(eaf.escalation());
     });
     b.when("The site was never at fault", works.passed(), |b| {
         b.manual(

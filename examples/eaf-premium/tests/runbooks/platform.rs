@@ -41,7 +41,9 @@ database = { database = "eaf_prod", port = 5435, user = "eaf", password = "nobod
 database_admin = { database = "eaf_prod", port = 5435, password = "nobody-uses-this" }
 redis = { password = "nobody-uses-this" }
 backups = { dir = "/var/backups/eaf" }
-contacts = { on_call = "Kim, +1 555 0100", escalation = "the platform team, +1 555 0101" }
+people.contacts.kim = { name = "Kim", role = "operator on call", reach = ["+1 555 0100"] }
+people.contacts.lee = { name = "Lee", role = "lead", reach = ["+1 555 0101"] }
+people.escalation.technical = [{ call = ["kim"] }, { after = "15 min", call = ["lee"] }]
 
 [app]
 dir = "/var/www/eaf_platform"

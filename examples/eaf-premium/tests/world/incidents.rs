@@ -98,8 +98,9 @@ fn the_database_password_is_wrong(stage: &Stage) {
     let said = stage.ask(&["run", "quick-plan"]);
     world.postgres().change_password(world.role(), world.password());
     assert_eq!(said.code, Some(1), "{}", said.text);
-    assert!(said.text.contains("escalate: call Kim"), "{}", said.text);
-    diagnosis(stage, &["password", "eaf"]);
+    let call = "call now   Kim (operator on call): +1 555 0100";
+    assert!(said.text.contains("SEV1") && said.text.contains(call), "{}", said.text);
+    diagnosis(stage, &["password", "eaf", "Call now", "Lee (lead): +1 555 0101"]);
     world.wait_for_site();
 }
 

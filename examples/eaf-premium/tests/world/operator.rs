@@ -134,9 +134,10 @@ queue_seconds = 1
 session_seconds = 1
 disk_mib = 10
 
-[lab.contacts]
-on_call = "Kim, +1 555 0100"
-escalation = "the platform team, +1 555 0101"
+[lab.people]
+contacts.kim = {{ name = "Kim", role = "operator on call", reach = ["+1 555 0100"] }}
+contacts.lee = {{ name = "Lee", role = "lead", reach = ["+1 555 0101"] }}
+escalation.technical = [{{ call = ["kim"] }}, {{ after = "15 min", call = ["lee"] }}]
 "#,
             dir = world.tree().display(),
             home = world.home().display(),
@@ -167,7 +168,10 @@ escalation = "the platform team, +1 555 0101"
         let mut joined = String::new();
         for line in text.lines() {
             match line.strip_prefix("             ") {
-                Some(rest) if !rest.starts_with("next: ") => joined.extend([" ", rest.trim()]),
+                // People to call stand below each other, whatever the width.
+                Some(rest) if !rest.starts_with("next: ") && !rest.contains(": +1 555 ") => {
+                    joined.extend([" ", rest.trim()]);
+                }
                 _ => joined.extend(["\n", line]),
             }
         }
@@ -368,6 +372,12 @@ fn varying(line: &str) -> String {
             "SHA256:KEY"
         } else if only(".mshµ") && bare.ends_with('s') {
             "TIME"
+        } else if digits >= 14 && bare.ends_with('Z') {
+            "WHEN"
+        } else if digits == 8 && bare.split('-').map(str::len).eq([4, 2, 2]) {
+            "DATE"
+        } else if digits == 6 && bare.split(':').map(str::len).eq([2, 2, 2]) {
+            "CLOCK"
         } else if digits >= 14 && bare.contains('-') && !bare.contains('/') {
             "RUN"
         } else if only("") && matches!(known, "process" | "pid" | "(pid") {

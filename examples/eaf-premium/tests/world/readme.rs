@@ -19,9 +19,16 @@ fn the_day_of_the_readme_is_a_real_one(stage: &Stage) {
     let mut tell = |text: &str, words: &[&str], shown: fn(&str) -> String| {
         let said = stage.fixed(&shown(&stage.ask(words).text));
         // What was seen last of what was waited for is another thing each time.
-        let lines = said.lines().map(|line| match line.split_once(" not within ") {
-            Some((waited, _)) => format!("{waited} not in time: .."),
-            None => line.to_owned(),
+        let lines = said.lines().map(|line| {
+            if line.contains(" (not within ")
+                && let Some((waited, _)) = line.split_once(" answers ")
+            {
+                return format!("{waited} answers not in time: ..");
+            }
+            match line.split_once(" does not run: ") {
+                Some((what, _)) => format!("{what} does not run: .."),
+                None => line.to_owned(),
+            }
         });
         let said = lines.collect::<Vec<_>>().join("\n");
         let words = words.join(" ");
@@ -33,7 +40,8 @@ fn the_day_of_the_readme_is_a_real_one(stage: &Stage) {
         text[at.unwrap_or(0)..].trim().to_owned()
     };
     let top: fn(&str) -> String = |text| {
-        let lines = text.lines().take_while(|line| !line.starts_with("| "));
+        let top = |line: &&str| !line.starts_with("| ") && !line.starts_with("**What to do");
+        let lines = text.lines().take_while(top);
         let untimed = lines.map(|line| line.split(", in ").next().unwrap_or(line));
         untimed.collect::<Vec<_>>().join("\n").trim().to_owned()
     };
@@ -56,6 +64,13 @@ fn the_day_of_the_readme_is_a_real_one(stage: &Stage) {
     tell("The restore stops the site around it:", &["run", "restore", "--yes"], end);
     stage.world.redis().stop();
     tell("At night Redis is down:", &["run", "redis-down", "--reason", "paged at 3"], end);
+    let text = "Somebody changed the password of the database, twenty minutes ago. Against that no \
+                remedy helps:";
+    stage.world.forget_database_password();
+    tell(text, &["run", "quick-plan", "--began", "20m"], end);
+    let world = &stage.world;
+    world.postgres().change_password(world.role(), world.password());
+    world.wait_for_site();
     tell("What is left of it in the morning, at its top:", &["report", "last"], top);
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");

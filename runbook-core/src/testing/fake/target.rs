@@ -21,6 +21,10 @@ impl Target for FakeTarget {
         &self.name
     }
 
+    fn identity(&self) -> Option<String> {
+        self.world().identity.clone()
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         let line = line(command);
         let call = CommandCall {
