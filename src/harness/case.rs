@@ -72,7 +72,7 @@ pub struct Case<E> {
     pub(super) fakes: Option<MakeFakes<E>>,
     pub(super) ends: Status,
     left: Vec<PathBuf>,
-    kept: Vec<PathBuf>,
+    repeated: Vec<PathBuf>,
     without: Vec<Test>,
 }
 
@@ -85,7 +85,7 @@ impl<E> Default for Case<E> {
             fakes: None,
             ends: Status::Succeeded,
             left: Vec::new(),
-            kept: Vec::new(),
+            repeated: Vec::new(),
             without: Vec::new(),
         }
     }
@@ -131,11 +131,11 @@ impl<E> Case<E> {
         self
     }
 
-    /// The same for what steps changed that can't be undone: it may be left once one of them was
-    /// done.
+    /// A path, and all below it, or a [state](super::Fakes::state), that is another if every step
+    /// is run twice: the second dump beside the first.
     #[must_use]
-    pub fn may_keep(mut self, path: impl Into<PathBuf>) -> Self {
-        self.kept.push(path.into());
+    pub fn may_repeat(mut self, path: impl Into<PathBuf>) -> Self {
+        self.repeated.push(path.into());
         self
     }
 
@@ -154,8 +154,8 @@ impl<E> Case<E> {
         self.left.iter().any(|left| path.starts_with(left))
     }
 
-    pub(super) fn keeps(&self, path: &Path) -> bool {
-        self.kept.iter().any(|kept| path.starts_with(kept))
+    pub(super) fn repeats(&self, path: &Path) -> bool {
+        self.repeated.iter().any(|repeated| path.starts_with(repeated))
     }
 
     /// The parameters as words of the command line, and the secret ones as variables.

@@ -193,8 +193,7 @@ where
                 if !changes.is_empty() {
                     return Err(format!("planning changed the fakes: {}", changes.join("; ")));
                 }
-                let plan = fakes::timeless(&fakes::without_latencies(&plan));
-                self.compare(&format!("{book}.plan"), &plan)
+                self.compare(&format!("{book}.plan"), &fakes::timeless(&plan))
             }
             Test::CheckLive => self.check_live(book, case, live.unwrap_or_default()),
             Test::Run | Test::FailEveryUnit | Test::RepeatEveryUnit | Test::CrashAtEveryLine => {
@@ -233,7 +232,7 @@ where
         let nowhere = tempfile::tempdir().map_err(|error| format!("a folder: {error}"))?;
         let (io, said) = Io::captured("");
         let io = secrets.into_iter().fold(io, |io, (name, value)| io.var(name, value));
-        match cli::run(&catalog, words, io.dir(nowhere.path())) {
+        match cli::run(&catalog, words, io.dir(nowhere.path()).still()) {
             // A check that fails is part of the plan.
             Exit::Succeeded | Exit::ChecksFailed => Ok(said.out()),
             exit => Err(format!("exit code {}: {}{}", exit.code(), said.err(), said.out())),
