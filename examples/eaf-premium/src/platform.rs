@@ -57,8 +57,11 @@ impl Platform {
         let redis = Redis::new(&host, env.redis.clone());
         let machine = Machine::new(&host);
         let service = |name: &str| Service::new(&host, &env.services.command, name);
+        let admin = Postgres::new(&host, env.database_admin.clone());
         Ok(Self {
-            admin: Postgres::new(&host, env.database_admin.clone()),
+            // The site's own role may not create databases.
+            db: Postgres::new(&host, env.database.clone()).administered_by(&admin),
+            admin,
             postgresql: service(&env.services.postgresql),
             redis_server: service(&env.services.redis),
             queue: Queue::new(&redis, &env.queue.name),
@@ -69,7 +72,6 @@ impl Platform {
             npm: Npm::new(&host, dir),
             prisma: Prisma::new(&Npm::new(&host, dir.join(&env.app.prisma))),
             pm2: Pm2::new(&host),
-            db: Postgres::new(&host, env.database.clone()),
             nginx: Nginx::new(&host, env.nginx.clone()),
             site: env.site.build(&host)?,
             process: loopback(env.app.port)?,

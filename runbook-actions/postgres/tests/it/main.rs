@@ -6,6 +6,7 @@ mod dumps;
 mod failures;
 mod operations;
 mod queries;
+mod restores;
 mod ssh;
 mod support;
 mod tls;
