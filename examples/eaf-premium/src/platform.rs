@@ -93,12 +93,16 @@ impl Platform {
 
     /// Whoever changes the site holds this.
     pub(crate) fn lock(&self) -> Lock {
-        Lock::on(format!("{self}")).lease(Duration::from_secs(30))
+        Lock::on(format!("{self}")).lease(self.lease())
     }
 
     /// Whoever writes, removes or needs backups holds this.
     pub(crate) fn backups_lock(&self) -> Lock {
-        Lock::on(format!("backups of {self}")).lease(Duration::from_secs(30))
+        Lock::on(format!("backups of {self}")).lease(self.lease())
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.env.thresholds.lease_seconds)
     }
 
     /// What the site needs in its `.env`, and what breaks without it.

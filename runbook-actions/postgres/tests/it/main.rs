@@ -4,6 +4,7 @@
 mod databases;
 mod dumps;
 mod failures;
+mod large;
 mod operations;
 mod queries;
 mod restores;
