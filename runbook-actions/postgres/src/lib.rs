@@ -69,7 +69,7 @@
 //!
 //! It speaks the protocol over a stream that the host's target opens, so a server that listens
 //! only on the loopback address or a unix socket of its host is reached over SSH without a tunnel
-//! of your own. `pg_dump`, `pg_restore` and `psql` run on the host, together with `sh`, `awk`,
+//! of your own. `pg_dump`, `pg_restore`, `psql` and `vacuumdb` run on the host, with `sh`, `awk`,
 //! `gzip`, `mktemp`, and `openssl` or `sha256sum`; the data does not pass through the operator's
 //! machine.
 //!

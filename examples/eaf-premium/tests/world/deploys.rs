@@ -144,7 +144,7 @@ fn a_frozen_operator_who_lost_the_lock_stops(stage: &Stage) {
     first.thaw();
     let said = first.finish();
     assert_eq!(said.code, Some(2), "{}", said.text);
-    assert!(said.text.contains("was lost: nothing more was done"), "{}", said.text);
+    assert!(said.text.contains("lost eaf-platform on eaf-lab"), "{}", said.text);
     // It neither went on nor back: the site is as the second has left it.
     assert_eq!(stage.head(), head);
     assert!(stage.world.health().is_err(), "nobody has started it again");

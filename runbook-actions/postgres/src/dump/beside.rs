@@ -27,10 +27,7 @@ pub(super) async fn make(
     create_like(&session, db.database(), new.database()).await?;
     let in_part = extensions(cx, db, new).await?;
     fill(cx, new, dump, in_part).await?;
-    // A dump holds no statistics, and a planner without them is slow.
-    let (analyzing, counting) = tokio::try_join!(new.session(cx), new.session(cx))?;
-    let (analyzing, counting) = tokio::try_join!(analyzing.unlimited(), counting.unlimited())?;
-    let ((), rows) = tokio::try_join!(analyzing.batch("ANALYZE"), RowCounts::count(&counting))?;
+    let rows = RowCounts::count(&new.session(cx).await?.unlimited().await?).await?;
     all_there(new, dump, &rows)?;
     Ok(rows)
 }
@@ -97,7 +94,9 @@ if [ "$filled" -ne 0 ]; then
     kill "$summing" 2>/dev/null
     exit "$filled"
 fi
-wait "$summing"
+wait "$summing" || exit
+# A dump holds no statistics, and a planner without them is slow.
+vacuumdb --analyze-only --no-password --quiet --jobs="$jobs" --dbname="$PGDATABASE"
 "#
 );
 
