@@ -24,11 +24,22 @@ pub(crate) use self::rows::TABLES;
 pub(crate) use self::scratch::contents;
 pub use self::scratch::{Scratch, TableContent, TestRestore};
 #[cfg(feature = "testing")]
-pub(crate) use self::verify::ENTRIES;
+pub(crate) use self::scripts::{
+    ENTRIES, EXTENSIONS_OF_OTHERS, FILL_BESIDE, FILL_IN_PLACE, LARGE_OBJECTS, SUM,
+};
 pub use self::verify::{Contents, Verified};
 pub use self::write::PartialDump;
 use crate::client::Postgres;
 use crate::databases::OtherSessions;
+
+/// What runs on the host and the server, for the fake that plays it.
+#[cfg(feature = "testing")]
+mod scripts {
+    pub(crate) use super::beside::FILL as FILL_BESIDE;
+    pub(crate) use super::in_place::{EXTENSIONS_OF_OTHERS, FILL as FILL_IN_PLACE};
+    pub(crate) use super::rows::LARGE_OBJECTS;
+    pub(crate) use super::verify::{ENTRIES, SUM};
+}
 
 /// A database in a file.
 ///

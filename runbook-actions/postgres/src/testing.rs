@@ -1,6 +1,7 @@
 //! [`FakePostgres`]: a server that lives in the test.
 
 mod answers;
+mod databases;
 mod programs;
 mod rows;
 mod wire;
@@ -17,7 +18,7 @@ pub use self::rows::{FakeRows, FakeType, FakeValue};
 use crate::config::Config;
 use crate::identifier::Table;
 
-/// A server with one database that lives in the test: it speaks PostgreSQL's protocol on an address
+/// A server that lives in the test: it speaks PostgreSQL's protocol on an address
 /// of a [`FakeTarget`]. Clones are the same server.
 ///
 /// It is a small model, of sessions, and of tables with rows of text, and answers what the checks
@@ -65,9 +66,42 @@ struct World {
     password: Option<String>,
     max_connections: u32,
     sessions: Vec<FakeSession>,
-    tables: BTreeMap<Table, Vec<String>>,
+    databases: BTreeMap<String, Database>,
     /// The one added last is asked first.
     scripts: Vec<(String, Script)>,
+}
+
+type Tables = BTreeMap<Table, Vec<String>>;
+
+#[derive(Clone)]
+struct Database {
+    /// It stays the same whatever the name.
+    oid: u32,
+    tables: Tables,
+}
+
+/// What every server has.
+const MAINTENANCE: &str = "postgres";
+
+const FIRST_OID: u32 = 16_384;
+
+impl World {
+    /// The tables of the database that the server was made with.
+    fn tables(&mut self) -> &mut Tables {
+        let name = self.database.clone();
+        self.tables_of(&name)
+    }
+
+    /// Those of one that was dropped are gone.
+    fn tables_of(&mut self, database: &str) -> &mut Tables {
+        let oid = self.next_oid();
+        let new = || Database { oid, tables: Tables::new() };
+        &mut self.databases.entry(database.to_owned()).or_insert_with(new).tables
+    }
+
+    fn next_oid(&self) -> u32 {
+        self.databases.values().map(|database| database.oid).max().map_or(FIRST_OID, |oid| oid + 1)
+    }
 }
 
 #[derive(Clone)]
@@ -97,13 +131,18 @@ impl FakePostgres {
     /// Running, with an empty database, nobody connected, and 100 connections at most.
     #[must_use]
     pub fn new(database: impl Into<String>) -> Self {
+        let database = database.into();
         Self(Arc::new(Mutex::new(World {
             runs: true,
-            database: database.into(),
+            databases: [MAINTENANCE.to_owned(), database.clone()]
+                .into_iter()
+                .zip(FIRST_OID..)
+                .map(|(name, oid)| (name, Database { oid, tables: Tables::new() }))
+                .collect(),
+            database,
             password: None,
             max_connections: 100,
             sessions: Vec::new(),
-            tables: BTreeMap::new(),
             scripts: Vec::new(),
         })))
     }
@@ -164,12 +203,12 @@ impl FakePostgres {
     /// A table (`orders`, `audit.logins`) with these rows.
     pub fn table<S: Into<String>>(&self, name: &str, rows: impl IntoIterator<Item = S>) {
         let rows = rows.into_iter().map(Into::into).collect();
-        self.world().tables.insert(Table::from(name), rows);
+        self.world().tables().insert(Table::from(name), rows);
     }
 
     /// A table is not there any more.
     pub fn drop_table(&self, name: &str) {
-        self.world().tables.remove(&Table::from(name));
+        self.world().tables().remove(&Table::from(name));
     }
 
     /// Another client's session.
@@ -188,12 +227,16 @@ impl FakePostgres {
         self.world().sessions.clone()
     }
 
-    /// All tables with their rows, a line each, to be compared.
+    /// All databases, and their tables with their rows, a line each, to be compared.
     #[must_use]
     pub fn contents(&self) -> String {
         let world = self.world();
-        let lines = world.tables.iter().map(|(table, rows)| format!("{table}: {rows:?}"));
-        lines.collect::<Vec<_>>().join("\n")
+        let mut lines = Vec::new();
+        for (name, Database { tables, .. }) in &world.databases {
+            lines.push(format!("the database {name}"));
+            lines.extend(tables.iter().map(|(table, rows)| format!("  {table}: {rows:?}")));
+        }
+        lines.join("\n")
     }
 
     /// What to answer to statements that hold this text; what was scripted last comes first.

@@ -41,7 +41,7 @@ pub(super) async fn drop_left(session: &crate::session::Session<'_>, new: &Postg
 /// What is run there: the dump is read by `fill` and by `sum`, at the same time. Its words are
 /// those of the format, and `-in-part` where comments on extensions are left out: only the owner of
 /// an extension may comment it.
-const FILL: &str = concat!(
+pub(crate) const FILL: &str = concat!(
     SUM_OF!(),
     r#"
 into() {

@@ -110,7 +110,7 @@ fn about(id: &str, title: String) -> About {
 /// transaction only if the dump could be read to its end. A plain dump wraps its large objects
 /// into transactions of their own, which would end ours: those two lines are left out. So are
 /// comments on extensions where some are another role's: only their owner may comment them.
-const FILL: &str = r#"
+pub(crate) const FILL: &str = r#"
 within() {
     awk '
         copying { print; if ($0 == "\\.") copying = 0; next }
@@ -204,7 +204,7 @@ $empty$;
 ";
 
 /// Whether an extension is there that our role did not make: often a superuser did.
-const EXTENSIONS_OF_OTHERS: &str = "SELECT EXISTS (SELECT FROM pg_extension \
+pub(crate) const EXTENSIONS_OF_OTHERS: &str = "SELECT EXISTS (SELECT FROM pg_extension \
     WHERE extnamespace <> 'pg_catalog'::regnamespace AND NOT pg_has_role(extowner, 'USAGE'))";
 
 /// Empties the database and fills it, once the dump's checksum was compared again.

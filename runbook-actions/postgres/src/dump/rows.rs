@@ -59,7 +59,7 @@ fn count_all(tables: &[Table]) -> String {
     format!("SELECT ARRAY[{}]::int8[]", counts.collect::<Vec<_>>().join(", "))
 }
 
-const LARGE_OBJECTS: &str = "SELECT count(*) FROM pg_largeobject_metadata";
+pub(crate) const LARGE_OBJECTS: &str = "SELECT count(*) FROM pg_largeobject_metadata";
 
 /// So many tables are counted by one statement.
 const AT_ONCE: usize = 100;

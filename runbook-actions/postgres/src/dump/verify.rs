@@ -182,19 +182,6 @@ pub(super) async fn recorded(cx: &Observer, db: &Postgres, path: &Path) -> Resul
     Ok(sum.to_ascii_lowercase())
 }
 
-/// The SHA-256 of a file, computed on its host.
-pub(super) async fn checksum(cx: &Observer, db: &Postgres, path: &Path) -> Result<String> {
-    const SUM: &str = concat!(SUM_OF!(), r#"sum_of "$1""#);
-    let file = path.display().to_string();
-    let shown = format!("sha256sum {}", runbook_core::quote(&file));
-    let program = Program::script(db, "sha256sum", SUM, &[&file], shown);
-    let text = program.offline().read(cx).await?.text();
-    sum_in(&text).ok_or_else(|| {
-        let doing = format!("computing the SHA-256 of {}", path.display());
-        Failure::msg(format!("it said {text:?}")).while_doing(doing)
-    })
-}
-
 /// Computes the SHA-256 of a file: by openssl where it is, which has the processor do it and takes
 /// a third of the time.
 macro_rules! SUM_OF {
@@ -205,6 +192,21 @@ sum_of() { openssl dgst -sha256 -r <"$1" 2>/dev/null || sha256sum <"$1"; }
     };
 }
 pub(super) use SUM_OF;
+
+/// Computes the SHA-256 of a file.
+pub(crate) const SUM: &str = concat!(SUM_OF!(), r#"sum_of "$1""#);
+
+/// The SHA-256 of a file, computed on its host.
+pub(super) async fn checksum(cx: &Observer, db: &Postgres, path: &Path) -> Result<String> {
+    let file = path.display().to_string();
+    let shown = format!("sha256sum {}", runbook_core::quote(&file));
+    let program = Program::script(db, "sha256sum", SUM, &[&file], shown);
+    let text = program.offline().read(cx).await?.text();
+    sum_in(&text).ok_or_else(|| {
+        let doing = format!("computing the SHA-256 of {}", path.display());
+        Failure::msg(format!("it said {text:?}")).while_doing(doing)
+    })
+}
 
 /// The checksum that it has printed.
 pub(super) fn sum_in(text: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use runbook_core::Timestamp;
 
+use super::databases;
 use super::{FakePostgres, FakeRows, FakeSession, FakeType, FakeValue, Refusal, Script, World};
 use crate::dump::{EXTENSIONS_OF_OTHERS, LARGE_OBJECTS, TABLES};
 use crate::identifier::Table;
@@ -17,7 +18,11 @@ pub(super) enum Answer {
 }
 
 /// The columns that a statement gives, before it runs; `None` if it gives no rows.
-pub(super) fn shape(server: &FakePostgres, sql: &str) -> Result<Option<FakeRows>, Refusal> {
+pub(super) fn shape(
+    server: &FakePostgres,
+    database: &str,
+    sql: &str,
+) -> Result<Option<FakeRows>, Refusal> {
     match scripted(server, sql) {
         Some(Script::Rows(rows) | Script::With(rows, _)) => Ok(Some(rows)),
         Some(Script::Touches(_)) => Ok(None),
@@ -25,7 +30,7 @@ pub(super) fn shape(server: &FakePostgres, sql: &str) -> Result<Option<FakeRows>
         None => {
             // On a copy: it does not run yet.
             let mut world = server.world().clone();
-            match modelled(&mut world, sql, &[])? {
+            match modelled(&mut world, database, sql, &[])? {
                 Answer::Rows(rows) => Ok(Some(rows)),
                 Answer::Done(_) => Ok(None),
             }
@@ -36,6 +41,7 @@ pub(super) fn shape(server: &FakePostgres, sql: &str) -> Result<Option<FakeRows>
 /// Runs it.
 pub(super) fn answer(
     server: &FakePostgres,
+    database: &str,
     sql: &str,
     values: &[Option<String>],
 ) -> Result<Answer, Refusal> {
@@ -45,7 +51,7 @@ pub(super) fn answer(
         Some(Script::With(_, rows)) => Ok(Answer::Rows(rows(values))),
         Some(Script::Touches(rows)) => Ok(Answer::Done(tag(sql, rows))),
         Some(Script::Fails(refusal)) => Err(refusal),
-        None => modelled(&mut server.world(), sql, values),
+        None => modelled(&mut server.world(), database, sql, values),
     }
 }
 
@@ -62,92 +68,104 @@ fn tag(sql: &str, rows: u64) -> String {
 }
 
 /// The statements of this crate, each known by words that no other has.
-fn modelled(world: &mut World, sql: &str, values: &[Option<String>]) -> Result<Answer, Refusal> {
+fn modelled(
+    world: &mut World,
+    database: &str,
+    sql: &str,
+    values: &[Option<String>],
+) -> Result<Answer, Refusal> {
     use FakeType::{Bool, Int4, Int4Array, Int8, Int8Array, Text, Timestamptz};
     let has = |part: &str| sql.contains(part);
     let first = sql.split_whitespace().next().unwrap_or_default().to_uppercase();
     if ["SET", "BEGIN", "ROLLBACK", "COMMIT", "ANALYZE"].contains(&first.as_str()) {
         return Ok(Answer::Done(first));
     }
-    let rows =
-        if sql.trim() == "SELECT 1" {
-            one("?column?", Int4, 1)
-        } else if has("pg_postmaster_start_time()") {
-            let columns = [("version", Text), ("started", Timestamptz), ("in_recovery", Bool)];
-            let started = Timestamp::from_micros(1_767_225_600_000_000);
-            FakeRows::new(columns).row(["15.14".into(), started.into(), false.into()])
-        } else if has("superuser_reserved_connections") {
-            let columns = [("count", Int8), ("current_setting", Int4), ("current_setting", Int4)];
-            let most = FakeValue::from(world.max_connections);
-            FakeRows::new(columns).row([len(world.sessions.len()), most, 3.into()])
-        } else if has("coalesce(state, 'not told')") {
-            let of = |session: &FakeSession| vec![session.state.to_owned()];
-            counted(world, &["coalesce"], of)
-        } else if has("coalesce(usename, '?')") {
-            let of = |session: &FakeSession| vec!["app".to_owned(), session.application.clone()];
-            counted(world, &["coalesce", "coalesce"], of)
-        } else if has("FROM pg_locks l JOIN") {
-            let columns = [("pid", Int4), ("lock", Text), ("by", Int4Array)];
-            let waits = |one: &&FakeSession| {
-                let holds = |pid| world.sessions.iter().any(|other| Some(other.pid) == pid);
-                one.blocked_by.is_some() && holds(one.blocked_by)
-            };
-            world.sessions.iter().filter(waits).fold(FakeRows::new(columns), |rows, one| {
-                let by: Vec<i32> = one.blocked_by.into_iter().collect();
-                rows.row([one.pid.into(), "transactionid, ShareLock".into(), by.into()])
-            })
-        } else if has("SELECT pg_terminate_backend(pid)") || has("SELECT pg_cancel_backend(pid)") {
-            end(world, sql, values)
-        } else if has("SELECT EXISTS (SELECT FROM pg_stat_activity") {
-            let there = one_of(world, sql, values).count() > 0;
-            one("exists", Bool, there)
-        } else if has("AS waits_for") {
-            activity(world, sql, values)
-        } else if has("WHERE e.extname = 'pg_stat_statements'") {
-            FakeRows::new([("nspname", Text)])
-        } else if has("'shared_preload_libraries') LIKE") {
-            one("?column?", Bool, false)
-        } else if has("pg_database_size(") {
-            one("pg_database_size", Int8, 8 << 20)
-        } else if has("pg_total_relation_size(c.oid) AS bytes") {
-            let columns = [
-                ("schema", Text),
-                ("name", Text),
-                ("bytes", Int8),
-                ("index_bytes", Int8),
-                ("rows", Int8),
-                ("dead", Int8),
-            ];
-            world.tables.iter().fold(FakeRows::new(columns), |rows, (table, content)| {
-                let Table { schema, name } = table.clone();
-                let numbers = [8192.into(), 0.into(), len(content.len()), 0.into()];
-                rows.row([schema.into(), name.into()].into_iter().chain(numbers))
-            })
-        } else if sql == TABLES {
-            let columns = FakeRows::new([("schema", Text), ("name", Text)]);
-            world.tables.keys().cloned().fold(columns, |rows, Table { schema, name }| {
-                rows.row([schema.into(), name.into()])
-            })
-        } else if has("SELECT ARRAY[") {
-            let named = sql.split("(SELECT count(*) FROM ").skip(1);
-            let counts = named.map(|rest| {
-                let rows = world.tables.iter().find(|(table, _)| rest.starts_with(&table.quoted()));
-                rows.map_or(FakeValue::Null, |(_, rows)| len(rows.len()))
-            });
-            one("array", Int8Array, FakeValue::List(counts.collect()))
-        } else if sql == LARGE_OBJECTS {
-            one("count", Int8, 0)
-        } else if sql == EXTENSIONS_OF_OTHERS {
-            one("exists", Bool, false)
-        } else {
-            let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-            let why = format!("nothing is scripted for `{sql}`: script it with `on(..)`");
-            return Err(Refusal::new("0A000", why));
+    if let Some(answer) = databases::modelled(world, sql, values) {
+        return answer;
+    }
+    let rows = if sql.trim() == "SELECT 1" {
+        one("?column?", Int4, 1)
+    } else if has("pg_postmaster_start_time()") {
+        let columns = [("version", Text), ("started", Timestamptz), ("in_recovery", Bool)];
+        let started = Timestamp::from_micros(1_767_225_600_000_000);
+        FakeRows::new(columns).row(["15.14".into(), started.into(), false.into()])
+    } else if has("superuser_reserved_connections") {
+        let columns = [("count", Int8), ("current_setting", Int4), ("current_setting", Int4)];
+        let most = FakeValue::from(world.max_connections);
+        FakeRows::new(columns).row([len(world.sessions.len()), most, 3.into()])
+    } else if has("coalesce(state, 'not told')") {
+        let of = |session: &FakeSession| vec![session.state.to_owned()];
+        counted(world, &["coalesce"], of)
+    } else if has("coalesce(usename, '?')") {
+        let of = |session: &FakeSession| vec!["app".to_owned(), session.application.clone()];
+        counted(world, &["coalesce", "coalesce"], of)
+    } else if has("FROM pg_locks l JOIN") {
+        let columns = [("pid", Int4), ("lock", Text), ("by", Int4Array)];
+        let waits = |one: &&FakeSession| {
+            let holds = |pid| world.sessions.iter().any(|other| Some(other.pid) == pid);
+            one.blocked_by.is_some() && holds(one.blocked_by)
         };
+        world.sessions.iter().filter(waits).fold(FakeRows::new(columns), |rows, one| {
+            let by: Vec<i32> = one.blocked_by.into_iter().collect();
+            rows.row([one.pid.into(), "transactionid, ShareLock".into(), by.into()])
+        })
+    } else if has("SELECT pg_terminate_backend(pid)") || has("SELECT pg_cancel_backend(pid)") {
+        end(world, sql, values)
+    } else if has("SELECT EXISTS (SELECT FROM pg_stat_activity") {
+        let there = one_of(world, sql, values).count() > 0;
+        one("exists", Bool, there)
+    } else if has("AS waits_for") {
+        activity(world, sql, values)
+    } else if has("WHERE e.extname = 'pg_stat_statements'") {
+        FakeRows::new([("nspname", Text)])
+    } else if has("'shared_preload_libraries') LIKE") {
+        one("?column?", Bool, false)
+    } else if has("pg_database_size(") {
+        one("pg_database_size", Int8, 8 << 20)
+    } else if has("pg_total_relation_size(c.oid) AS bytes") {
+        let columns = [
+            ("schema", Text),
+            ("name", Text),
+            ("bytes", Int8),
+            ("index_bytes", Int8),
+            ("rows", Int8),
+            ("dead", Int8),
+        ];
+        world.tables_of(database).iter().fold(FakeRows::new(columns), |rows, (table, content)| {
+            let Table { schema, name } = table.clone();
+            let numbers = [8192.into(), 0.into(), len(content.len()), 0.into()];
+            rows.row([schema.into(), name.into()].into_iter().chain(numbers))
+        })
+    } else if sql == TABLES {
+        let columns = FakeRows::new([("schema", Text), ("name", Text)]);
+        world
+            .tables_of(database)
+            .keys()
+            .cloned()
+            .fold(columns, |rows, Table { schema, name }| rows.row([schema.into(), name.into()]))
+    } else if has("SELECT ARRAY[") {
+        let named = sql.split("(SELECT count(*) FROM ").skip(1);
+        let counts = named.map(|rest| {
+            let rows = world
+                .tables_of(database)
+                .iter()
+                .find(|(table, _)| rest.starts_with(&table.quoted()));
+            rows.map_or(FakeValue::Null, |(_, rows)| len(rows.len()))
+        });
+        one("array", Int8Array, FakeValue::List(counts.collect()))
+    } else if sql == LARGE_OBJECTS {
+        one("count", Int8, 0)
+    } else if sql == EXTENSIONS_OF_OTHERS {
+        one("exists", Bool, false)
+    } else {
+        let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let why = format!("nothing is scripted for `{sql}`: script it with `on(..)`");
+        return Err(Refusal::new("0A000", why));
+    };
     Ok(Answer::Rows(rows))
 }
 
-fn one(name: &str, kind: FakeType, value: impl Into<FakeValue>) -> FakeRows {
+pub(super) fn one(name: &str, kind: FakeType, value: impl Into<FakeValue>) -> FakeRows {
     FakeRows::new([(name, kind)]).row([value.into()])
 }
 

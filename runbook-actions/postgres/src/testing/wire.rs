@@ -6,6 +6,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::answers::{Answer, answer, shape};
+use super::databases::renaming;
 use super::{FakePostgres, FakeRows, Refusal};
 
 const PROTOCOL: u32 = 196_608;
@@ -18,16 +19,23 @@ pub(super) async fn talk(server: FakePostgres, mut stream: DuplexStream) {
 }
 
 async fn converse(server: &FakePostgres, stream: &mut DuplexStream) -> Option<()> {
-    let user = loop {
+    let (user, database) = loop {
         let mut start = frame(stream).await?;
         match start.get_u32() {
             SSL => stream.write_all(b"N").await.ok()?,
-            PROTOCOL => break user(&mut start),
+            PROTOCOL => break names(&mut start),
             // A wish to cancel: what is asked here ends at once.
             _ => return None,
         }
     };
-    let mut session = Session { server, out: BytesMut::new(), state: b'I', failed: false };
+    let mut session = Session {
+        server,
+        database,
+        out: BytesMut::new(),
+        state: b'I',
+        failed: false,
+        renamed: Vec::new(),
+    };
     let password = server.world().password.clone();
     if let Some(password) = password {
         session.message(b'R', |out| out.put_u32(3));
@@ -38,6 +46,11 @@ async fn converse(server: &FakePostgres, stream: &mut DuplexStream) -> Option<()
             session.refuse(&Refusal::new("28P01", why));
             return session.flush(stream).await;
         }
+    }
+    if !server.world().databases.contains_key(&session.database) {
+        let why = format!("database \"{}\" does not exist", session.database);
+        session.refuse(&Refusal::new("3D000", why));
+        return session.flush(stream).await;
     }
     session.message(b'R', |out| out.put_u32(0));
     for (name, value) in [("server_version", "15.14"), ("client_encoding", "UTF8")] {
@@ -107,13 +120,32 @@ async fn converse(server: &FakePostgres, stream: &mut DuplexStream) -> Option<()
 /// The server's side of one connection.
 struct Session<'a> {
     server: &'a FakePostgres,
+    database: String,
     out: BytesMut,
     /// As `ReadyForQuery` tells it: idle, in a transaction, in one that failed.
     state: u8,
     failed: bool,
+    /// What the transaction has renamed so far, from what to what.
+    renamed: Vec<(String, String)>,
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.take_back();
+    }
 }
 
 impl Session<'_> {
+    /// The transaction never happened.
+    fn take_back(&mut self) {
+        for (from, to) in self.renamed.drain(..).rev() {
+            let databases = &mut self.server.world().databases;
+            if let Some(database) = databases.remove(&to) {
+                databases.insert(from, database);
+            }
+        }
+    }
+
     fn message(&mut self, kind: u8, body: impl FnOnce(&mut BytesMut)) {
         let mut content = BytesMut::new();
         body(&mut content);
@@ -171,7 +203,7 @@ impl Session<'_> {
     }
 
     fn describe(&mut self, sql: &str, parameters: bool) {
-        match shape(self.server, sql) {
+        match shape(self.server, &self.database, sql) {
             Err(refusal) => self.refuse(&refusal),
             Ok(shape) => {
                 if parameters {
@@ -206,11 +238,19 @@ impl Session<'_> {
             return Err(Refusal::new("25P02", why));
         }
         if ends {
+            if first == "COMMIT" && self.state != b'E' {
+                self.renamed.clear();
+            }
+            self.take_back();
             self.state = b'I';
         } else if first == "BEGIN" {
             self.state = b'T';
         }
-        answer(self.server, sql, values)
+        let answer = answer(self.server, &self.database, sql, values);
+        if let (b'T', Ok(_), Some(names)) = (self.state, &answer, renaming(sql)) {
+            self.renamed.push(names);
+        }
+        answer
     }
 
     fn columns(&mut self, rows: &FakeRows) {
@@ -259,13 +299,15 @@ async fn message(stream: &mut DuplexStream) -> Option<(u8, Bytes)> {
     Some((kind, frame(stream).await?))
 }
 
-fn user(start: &mut Bytes) -> String {
+/// The user and the database, which is called as the user where none is named.
+fn names(start: &mut Bytes) -> (String, String) {
+    let mut values = HashMap::new();
     while let (Some(name), Some(value)) = (text(start), text(start)) {
-        if name == "user" {
-            return value;
-        }
+        values.insert(name, value);
     }
-    String::new()
+    let user = values.remove("user").unwrap_or_default();
+    let database = values.remove("database").unwrap_or_else(|| user.clone());
+    (user, database)
 }
 
 /// A text up to its zero byte.

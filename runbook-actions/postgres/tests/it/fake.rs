@@ -6,7 +6,7 @@ use std::time::Duration;
 use runbook_core::testing::{FakeTarget, context, observer};
 use runbook_core::{Failure, Host};
 use runbook_postgres::testing::{FakePostgres, FakeRows, FakeSession, FakeType};
-use runbook_postgres::{Config, Format, Postgres};
+use runbook_postgres::{Config, Format, OtherSessions, Postgres};
 use runbook_targets::Local;
 
 use crate::support::{Cluster, check, step, until};
@@ -48,8 +48,20 @@ async fn restored(
         change();
         let safety = step(db.dump(folder, format)).await.unwrap();
         let safety = check(db.verify(safety)).await.unwrap().into_evidence();
-        let restored = step(db.restore(good, safety.clone())).await.unwrap();
+        let restored = step(db.restore_in_place(good.clone(), safety.clone())).await.unwrap();
+        lines.push(format!("{:?} {:?}", restored.rows, restored.replaced));
+        change();
+        lines.push(check(db.replaceable()).await.unwrap().why().to_owned());
+        let restored = step(db.restore(good, OtherSessions::Refuse)).await.unwrap();
         lines.push(format!("{:?}", restored.rows));
+        let replaced = restored.replaced.unwrap();
+        let kept = check(db.other(&replaced).ping()).await.unwrap();
+        lines.push(kept.passed().to_string());
+        lines.push(check(db.replaced_before(1)).await.unwrap().why().to_owned());
+        step(db.drop_replaced(vec![replaced.clone()])).await.unwrap();
+        let gone = check(db.other(&replaced).ping()).await.unwrap_err().to_string();
+        let place = format!("{replaced} on {}", db.host());
+        lines.push(gone.replace(&place, "REPLACED"));
         cut(&dump.path);
         lines.push(
             said(&check(db.verify(dump.clone())).await.unwrap_err())
