@@ -17,7 +17,7 @@ pub use self::rows::{FakeRows, FakeType, FakeValue};
 use crate::config::Config;
 use crate::identifier::Table;
 
-/// A server with one database that lives in the test: it speaks PostgreSQL's protocol on an address
+/// A server with a database that lives in the test: it speaks PostgreSQL's protocol on an address
 /// of a [`FakeTarget`]. Clones are the same server.
 ///
 /// It is a small model, of sessions, and of tables with rows of text, and answers what the checks
@@ -65,9 +65,26 @@ struct World {
     password: Option<String>,
     max_connections: u32,
     sessions: Vec<FakeSession>,
-    tables: BTreeMap<Table, Vec<String>>,
+    databases: BTreeMap<String, Database>,
+    next_oid: u32,
     /// The one added last is asked first.
     scripts: Vec<(String, Script)>,
+}
+
+/// A database of the server.
+#[derive(Clone, Default)]
+struct Database {
+    oid: u32,
+    tables: Tables,
+}
+
+type Tables = BTreeMap<Table, Vec<String>>;
+
+impl World {
+    /// The database that the test has made.
+    fn own(&mut self) -> &mut Database {
+        self.databases.entry(self.database.clone()).or_default()
+    }
 }
 
 #[derive(Clone)]
@@ -97,13 +114,17 @@ impl FakePostgres {
     /// Running, with an empty database, nobody connected, and 100 connections at most.
     #[must_use]
     pub fn new(database: impl Into<String>) -> Self {
+        let database = database.into();
+        let of = |oid| Database { oid, tables: Tables::new() };
+        let databases = BTreeMap::from([("postgres".to_owned(), of(5)), (database.clone(), of(6))]);
         Self(Arc::new(Mutex::new(World {
             runs: true,
-            database: database.into(),
+            database,
             password: None,
             max_connections: 100,
             sessions: Vec::new(),
-            tables: BTreeMap::new(),
+            databases,
+            next_oid: 7,
             scripts: Vec::new(),
         })))
     }
@@ -164,12 +185,12 @@ impl FakePostgres {
     /// A table (`orders`, `audit.logins`) with these rows.
     pub fn table<S: Into<String>>(&self, name: &str, rows: impl IntoIterator<Item = S>) {
         let rows = rows.into_iter().map(Into::into).collect();
-        self.world().tables.insert(Table::from(name), rows);
+        self.world().own().tables.insert(Table::from(name), rows);
     }
 
     /// A table is not there any more.
     pub fn drop_table(&self, name: &str) {
-        self.world().tables.remove(&Table::from(name));
+        self.world().own().tables.remove(&Table::from(name));
     }
 
     /// Another client's session.
@@ -188,12 +209,18 @@ impl FakePostgres {
         self.world().sessions.clone()
     }
 
-    /// All tables with their rows, a line each, to be compared.
+    /// All tables with their rows, a line each, and what other databases there are, to be compared.
     #[must_use]
     pub fn contents(&self) -> String {
         let world = self.world();
-        let lines = world.tables.iter().map(|(table, rows)| format!("{table}: {rows:?}"));
-        lines.collect::<Vec<_>>().join("\n")
+        let mut lines = Vec::new();
+        for (name, Database { tables, .. }) in &world.databases {
+            if *name != world.database && name != "postgres" {
+                lines.push(format!("the database {name}"));
+            }
+            lines.extend(tables.iter().map(|(table, rows)| format!("{table}: {rows:?}")));
+        }
+        lines.join("\n")
     }
 
     /// What to answer to statements that hold this text; what was scripted last comes first.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use runbook_core::Timestamp;
 
-use super::{FakePostgres, FakeRows, FakeSession, FakeType, FakeValue, Refusal, Script, World};
-use crate::dump::{EXTENSIONS_OF_OTHERS, LARGE_OBJECTS, TABLES};
+use super::{
+    Database, FakePostgres, FakeRows, FakeSession, FakeType, FakeValue, Refusal, Script, World,
+};
+use crate::dump::TABLES;
 use crate::identifier::Table;
 
 /// What a statement does.
@@ -17,7 +19,11 @@ pub(super) enum Answer {
 }
 
 /// The columns that a statement gives, before it runs; `None` if it gives no rows.
-pub(super) fn shape(server: &FakePostgres, sql: &str) -> Result<Option<FakeRows>, Refusal> {
+pub(super) fn shape(
+    server: &FakePostgres,
+    database: &str,
+    sql: &str,
+) -> Result<Option<FakeRows>, Refusal> {
     match scripted(server, sql) {
         Some(Script::Rows(rows) | Script::With(rows, _)) => Ok(Some(rows)),
         Some(Script::Touches(_)) => Ok(None),
@@ -25,7 +31,7 @@ pub(super) fn shape(server: &FakePostgres, sql: &str) -> Result<Option<FakeRows>
         None => {
             // On a copy: it does not run yet.
             let mut world = server.world().clone();
-            match modelled(&mut world, sql, &[])? {
+            match modelled(&mut world, database, sql, &[])? {
                 Answer::Rows(rows) => Ok(Some(rows)),
                 Answer::Done(_) => Ok(None),
             }
@@ -36,6 +42,7 @@ pub(super) fn shape(server: &FakePostgres, sql: &str) -> Result<Option<FakeRows>
 /// Runs it.
 pub(super) fn answer(
     server: &FakePostgres,
+    database: &str,
     sql: &str,
     values: &[Option<String>],
 ) -> Result<Answer, Refusal> {
@@ -45,7 +52,7 @@ pub(super) fn answer(
         Some(Script::With(_, rows)) => Ok(Answer::Rows(rows(values))),
         Some(Script::Touches(rows)) => Ok(Answer::Done(tag(sql, rows))),
         Some(Script::Fails(refusal)) => Err(refusal),
-        None => modelled(&mut server.world(), sql, values),
+        None => modelled(&mut server.world(), database, sql, values),
     }
 }
 
@@ -62,88 +69,100 @@ fn tag(sql: &str, rows: u64) -> String {
 }
 
 /// The statements of this crate, each known by words that no other has.
-fn modelled(world: &mut World, sql: &str, values: &[Option<String>]) -> Result<Answer, Refusal> {
+fn modelled(
+    world: &mut World,
+    database: &str,
+    sql: &str,
+    values: &[Option<String>],
+) -> Result<Answer, Refusal> {
     use FakeType::{Bool, Int4, Int4Array, Int8, Int8Array, Text, Timestamptz};
     let has = |part: &str| sql.contains(part);
     let first = sql.split_whitespace().next().unwrap_or_default().to_uppercase();
     if ["SET", "BEGIN", "ROLLBACK", "COMMIT", "ANALYZE"].contains(&first.as_str()) {
         return Ok(Answer::Done(first));
     }
-    let rows =
-        if sql.trim() == "SELECT 1" {
-            one("?column?", Int4, 1)
-        } else if has("pg_postmaster_start_time()") {
-            let columns = [("version", Text), ("started", Timestamptz), ("in_recovery", Bool)];
-            let started = Timestamp::from_micros(1_767_225_600_000_000);
-            FakeRows::new(columns).row(["15.14".into(), started.into(), false.into()])
-        } else if has("superuser_reserved_connections") {
-            let columns = [("count", Int8), ("current_setting", Int4), ("current_setting", Int4)];
-            let most = FakeValue::from(world.max_connections);
-            FakeRows::new(columns).row([len(world.sessions.len()), most, 3.into()])
-        } else if has("coalesce(state, 'not told')") {
-            let of = |session: &FakeSession| vec![session.state.to_owned()];
-            counted(world, &["coalesce"], of)
-        } else if has("coalesce(usename, '?')") {
-            let of = |session: &FakeSession| vec!["app".to_owned(), session.application.clone()];
-            counted(world, &["coalesce", "coalesce"], of)
-        } else if has("FROM pg_locks l JOIN") {
-            let columns = [("pid", Int4), ("lock", Text), ("by", Int4Array)];
-            let waits = |one: &&FakeSession| {
-                let holds = |pid| world.sessions.iter().any(|other| Some(other.pid) == pid);
-                one.blocked_by.is_some() && holds(one.blocked_by)
-            };
-            world.sessions.iter().filter(waits).fold(FakeRows::new(columns), |rows, one| {
-                let by: Vec<i32> = one.blocked_by.into_iter().collect();
-                rows.row([one.pid.into(), "transactionid, ShareLock".into(), by.into()])
-            })
-        } else if has("SELECT pg_terminate_backend(pid)") || has("SELECT pg_cancel_backend(pid)") {
-            end(world, sql, values)
-        } else if has("SELECT EXISTS (SELECT FROM pg_stat_activity") {
-            let there = one_of(world, sql, values).count() > 0;
-            one("exists", Bool, there)
-        } else if has("AS waits_for") {
-            activity(world, sql, values)
-        } else if has("WHERE e.extname = 'pg_stat_statements'") {
-            FakeRows::new([("nspname", Text)])
-        } else if has("'shared_preload_libraries') LIKE") {
-            one("?column?", Bool, false)
-        } else if has("pg_database_size(") {
-            one("pg_database_size", Int8, 8 << 20)
-        } else if has("pg_total_relation_size(c.oid) AS bytes") {
-            let columns = [
-                ("schema", Text),
-                ("name", Text),
-                ("bytes", Int8),
-                ("index_bytes", Int8),
-                ("rows", Int8),
-                ("dead", Int8),
-            ];
-            world.tables.iter().fold(FakeRows::new(columns), |rows, (table, content)| {
-                let Table { schema, name } = table.clone();
-                let numbers = [8192.into(), 0.into(), len(content.len()), 0.into()];
-                rows.row([schema.into(), name.into()].into_iter().chain(numbers))
-            })
-        } else if sql == TABLES {
-            let columns = FakeRows::new([("schema", Text), ("name", Text)]);
-            world.tables.keys().cloned().fold(columns, |rows, Table { schema, name }| {
-                rows.row([schema.into(), name.into()])
-            })
-        } else if has("SELECT ARRAY[") {
-            let named = sql.split("(SELECT count(*) FROM ").skip(1);
-            let counts = named.map(|rest| {
-                let rows = world.tables.iter().find(|(table, _)| rest.starts_with(&table.quoted()));
-                rows.map_or(FakeValue::Null, |(_, rows)| len(rows.len()))
-            });
-            one("array", Int8Array, FakeValue::List(counts.collect()))
-        } else if sql == LARGE_OBJECTS {
-            one("count", Int8, 0)
-        } else if sql == EXTENSIONS_OF_OTHERS {
-            one("exists", Bool, false)
-        } else {
-            let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-            let why = format!("nothing is scripted for `{sql}`: script it with `on(..)`");
-            return Err(Refusal::new("0A000", why));
+    if let Some(done) = of_databases(world, sql) {
+        return done.map(|()| Answer::Done(first));
+    }
+    if let Some(rows) = about_databases(world, sql, values) {
+        return Ok(Answer::Rows(rows));
+    }
+    let tables = world.databases.get(database).map(|one| one.tables.clone()).unwrap_or_default();
+    let rows = if sql.trim() == "SELECT 1" {
+        one("?column?", Int4, 1)
+    } else if has("pg_postmaster_start_time()") {
+        let columns = [("version", Text), ("started", Timestamptz), ("in_recovery", Bool)];
+        let started = Timestamp::from_micros(1_767_225_600_000_000);
+        FakeRows::new(columns).row(["15.14".into(), started.into(), false.into()])
+    } else if has("superuser_reserved_connections") {
+        let columns = [("count", Int8), ("current_setting", Int4), ("current_setting", Int4)];
+        let most = FakeValue::from(world.max_connections);
+        FakeRows::new(columns).row([len(world.sessions.len()), most, 3.into()])
+    } else if has("coalesce(state, 'not told')") {
+        let of = |session: &FakeSession| vec![session.state.to_owned()];
+        counted(world, &["coalesce"], of)
+    } else if has("coalesce(usename, '?')") {
+        let of = |session: &FakeSession| vec!["app".to_owned(), session.application.clone()];
+        counted(world, &["coalesce", "coalesce"], of)
+    } else if has("FROM pg_locks l JOIN") {
+        let columns = [("pid", Int4), ("lock", Text), ("by", Int4Array)];
+        let waits = |one: &&FakeSession| {
+            let holds = |pid| world.sessions.iter().any(|other| Some(other.pid) == pid);
+            one.blocked_by.is_some() && holds(one.blocked_by)
         };
+        world.sessions.iter().filter(waits).fold(FakeRows::new(columns), |rows, one| {
+            let by: Vec<i32> = one.blocked_by.into_iter().collect();
+            rows.row([one.pid.into(), "transactionid, ShareLock".into(), by.into()])
+        })
+    } else if has("SELECT pg_terminate_backend(pid)") || has("SELECT pg_cancel_backend(pid)") {
+        end(world, sql, values)
+    } else if has("SELECT EXISTS (SELECT FROM pg_stat_activity") {
+        let there = one_of(world, sql, values).count() > 0;
+        one("exists", Bool, there)
+    } else if has("AS waits_for") {
+        activity(world, database, sql, values)
+    } else if has("WHERE e.extname = 'pg_stat_statements'") {
+        FakeRows::new([("nspname", Text)])
+    } else if has("'shared_preload_libraries') LIKE") {
+        one("?column?", Bool, false)
+    } else if has("pg_database_size(") {
+        one("pg_database_size", Int8, 8 << 20)
+    } else if has("pg_total_relation_size(c.oid) AS bytes") {
+        let columns = [
+            ("schema", Text),
+            ("name", Text),
+            ("bytes", Int8),
+            ("index_bytes", Int8),
+            ("rows", Int8),
+            ("dead", Int8),
+        ];
+        tables.iter().fold(FakeRows::new(columns), |rows, (table, content)| {
+            let Table { schema, name } = table.clone();
+            let numbers = [8192.into(), 0.into(), len(content.len()), 0.into()];
+            rows.row([schema.into(), name.into()].into_iter().chain(numbers))
+        })
+    } else if sql == TABLES {
+        let columns = FakeRows::new([("schema", Text), ("name", Text)]);
+        tables
+            .keys()
+            .cloned()
+            .fold(columns, |rows, Table { schema, name }| rows.row([schema.into(), name.into()]))
+    } else if has("SELECT ARRAY[") {
+        let named = sql.split("(SELECT count(*) FROM ").skip(1);
+        let counts = named.map(|rest| {
+            let rows = tables.iter().find(|(table, _)| rest.starts_with(&table.quoted()));
+            rows.map_or(FakeValue::Null, |(_, rows)| len(rows.len()))
+        });
+        one("array", Int8Array, FakeValue::List(counts.collect()))
+    } else if has("FROM pg_largeobject_metadata") {
+        one("count", Int8, 0)
+    } else if has("SELECT EXISTS (SELECT FROM pg_extension") {
+        one("exists", Bool, false)
+    } else {
+        let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let why = format!("nothing is scripted for `{sql}`: script it with `on(..)`");
+        return Err(Refusal::new("0A000", why));
+    };
     Ok(Answer::Rows(rows))
 }
 
@@ -153,6 +172,108 @@ fn one(name: &str, kind: FakeType, value: impl Into<FakeValue>) -> FakeRows {
 
 fn len(length: usize) -> FakeValue {
     FakeValue::Int(i64::try_from(length).unwrap_or(i64::MAX))
+}
+
+/// Makes, drops and renames databases; `None` if the statement does none of it. What hangs on a
+/// database besides its tables is the same for all here.
+fn of_databases(world: &mut World, sql: &str) -> Option<Result<(), Refusal>> {
+    let named = |rest: &str| rest.split('"').nth(1).map(str::to_owned);
+    let missing =
+        |name: &str| Err(Refusal::new("3D000", format!("database \"{name}\" does not exist")));
+    let taken =
+        |name: &str| Err(Refusal::new("42P04", format!("database \"{name}\" already exists")));
+    if let Some(rest) = sql.strip_prefix("CREATE DATABASE ") {
+        let name = named(rest)?;
+        if world.databases.contains_key(&name) {
+            return Some(taken(&name));
+        }
+        let oid = world.next_oid;
+        world.next_oid += 1;
+        world.databases.insert(name, Database { oid, ..Database::default() });
+    } else if let Some(rest) = sql.strip_prefix("DROP DATABASE ") {
+        let name = named(rest)?;
+        if world.databases.remove(&name).is_none() && !rest.starts_with("IF EXISTS") {
+            return Some(missing(&name));
+        }
+    } else if let Some((from, to)) =
+        sql.strip_prefix("ALTER DATABASE ").and_then(|rest| rest.split_once(" RENAME TO "))
+    {
+        let (from, to) = (named(from)?, named(to)?);
+        if from == world.database && !world.sessions.is_empty() {
+            let why = format!("database \"{from}\" is being accessed by other users");
+            return Some(Err(Refusal::new("55006", why)));
+        }
+        if world.databases.contains_key(&to) {
+            return Some(taken(&to));
+        }
+        let Some(moved) = world.databases.remove(&from) else { return Some(missing(&from)) };
+        world.databases.insert(to, moved);
+    } else if !(sql.starts_with("ALTER DATABASE ") && sql.contains(" CONNECTION LIMIT ")) {
+        return None;
+    }
+    Some(Ok(()))
+}
+
+/// What is asked about databases; `None` if it is something else.
+fn about_databases(world: &World, sql: &str, values: &[Option<String>]) -> Option<FakeRows> {
+    use FakeType::{Bool, Int4, Int8, Json, Text, TextArray};
+    let has = |part: &str| sql.contains(part);
+    let value = |at: usize| values.get(at).and_then(Option::as_deref).unwrap_or_default();
+    let there = world.databases.contains_key(value(0));
+    let once = |rows: FakeRows, row: Vec<FakeValue>| if there { rows.row(row) } else { rows };
+    let named = world.databases.iter().map(|(name, one)| (name.clone(), i64::from(one.oid)));
+    Some(if has("SELECT EXISTS (SELECT FROM pg_database") {
+        one("exists", Bool, there)
+    } else if has("FROM pg_database WHERE datname IN ($1, $2, $3)") {
+        let asked = |name: &str| (0..3).any(|at| value(at) == name);
+        let rows = FakeRows::new([("oid", Int8), ("datname", Text)]);
+        let found = named.filter(|(name, _)| asked(name));
+        found.fold(rows, |rows, (name, oid)| rows.row([oid.into(), name.into()]))
+    } else if has("FROM pg_database WHERE oid = $1::oid") {
+        let found = named.filter(|(_, oid)| oid.to_string() == value(0));
+        found.fold(FakeRows::new([("datname", Text)]), |rows, (name, _)| rows.row([name.into()]))
+    } else if has("FROM pg_database WHERE starts_with(datname, $1)") {
+        // Its clock stands still at the beginning of 2026, and nothing was replaced before that.
+        FakeRows::new([("datname", Text)])
+    } else if has("rolsuper OR rolcreatedb AS creates") {
+        let columns = [
+            ("creates", Bool),
+            ("owns", Bool),
+            ("role", Text),
+            ("slots", TextArray),
+            ("subscriptions", Int8),
+            ("prepared", Int8),
+        ];
+        let none: Vec<&str> = Vec::new();
+        let row = [true.into(), true.into(), "app".into(), none.into(), 0.into(), 0.into()];
+        once(FakeRows::new(columns), row.into())
+    } else if has("pg_encoding_to_char(encoding)::text, spcname") {
+        let columns = [("row", Json), ("owner", Text), ("encoding", Text), ("tablespace", Text)];
+        let row = r#"{"datcollate": "C", "datctype": "C", "datlocprovider": "c"}"#;
+        let row = [row.into(), "app".into(), "UTF8".into(), "pg_default".into()];
+        once(FakeRows::new(columns), row.into())
+    } else if has("SELECT datconnlimit, datistemplate") {
+        let columns = [("datconnlimit", Int4), ("datistemplate", Bool), ("comment", Text)];
+        once(FakeRows::new(columns), vec![(-1).into(), false.into(), FakeValue::Null])
+    } else if has("SELECT provider, label FROM pg_shseclabel") {
+        FakeRows::new([("provider", Text), ("label", Text)])
+    } else if has("SELECT to_jsonb(d) - ARRAY['oid'") {
+        once(FakeRows::new([("row", Json)]), vec!["{}".into()])
+    } else if has("SELECT statement FROM (") {
+        FakeRows::new([("statement", Text)])
+    } else if has("FROM pg_db_role_setting, unnest(setconfig) WITH ORDINALITY") {
+        FakeRows::new([("role", Text), ("name", Text), ("value", Text)])
+    } else if has("AND NOT pg_has_role(extowner, 'USAGE') ORDER BY e.oid") {
+        FakeRows::new([("extname", Text), ("comment", Text)])
+    } else if has("AND backend_type NOT LIKE 'autovacuum%' ORDER BY pid") {
+        let rows = FakeRows::new([("pid", Int4), ("user", Text), ("application", Text)]);
+        let sessions = world.sessions.iter().filter(|_| value(0) == world.database);
+        sessions.fold(rows, |rows, one| {
+            rows.row([one.pid.into(), "app".into(), one.application.clone().into()])
+        })
+    } else {
+        return None;
+    })
 }
 
 /// How many sessions are alike, most first.
@@ -210,7 +331,7 @@ fn end(world: &mut World, sql: &str, values: &[Option<String>]) -> FakeRows {
 
 /// Sessions with all that is told of one, longest first; of the states and the age that are asked
 /// for.
-fn activity(world: &World, sql: &str, values: &[Option<String>]) -> FakeRows {
+fn activity(world: &World, database: &str, sql: &str, values: &[Option<String>]) -> FakeRows {
     use FakeType::{Float8, Int4, Text};
     let columns = [
         ("pid", Int4),
@@ -227,6 +348,7 @@ fn activity(world: &World, sql: &str, values: &[Option<String>]) -> FakeRows {
     let states = sql.split_once("a.state IN (").and_then(|(_, rest)| rest.split(')').next());
     let longer = values.first().and_then(|value| value.as_deref()?.parse::<f64>().ok());
     let mut found: Vec<_> = world.sessions.iter().collect();
+    found.retain(|_| database == world.database || !sql.contains("current_database()"));
     found.retain(|one| {
         let wanted = states.is_none_or(|states| states.contains(&format!("'{}'", one.state)));
         wanted && longer.is_none_or(|longer| one.since.as_secs_f64() > longer)

@@ -1,14 +1,14 @@
 //! The server's programs, as they would run on the fake's target: `pg_dump`, `pg_restore`, `psql`,
 //! and the tools that this crate runs beside them.
 
-use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use runbook_core::Command;
 use runbook_core::testing::{Disk, FakeTarget, Reply};
+use runbook_core::{Command, EnvValue};
 use sha2::{Digest as _, Sha256};
 
-use super::FakePostgres;
-use crate::dump::{ENTRIES, FILL};
+use super::{FakePostgres, Tables};
+use crate::dump::ENTRIES;
 use crate::identifier::Table;
 use crate::program::WITH_PASSWORD;
 
@@ -21,7 +21,16 @@ const END: &str = "-- PostgreSQL database dump complete";
 /// Plays the programs on `target`.
 pub(super) fn play(server: &FakePostgres, target: &FakeTarget) {
     let (server, disk) = (server.clone(), target.disk());
-    let ours = |command: &Command| {
+    // A record of a call has no values of variables, which may be secret: it is noted here.
+    let database = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&database);
+    let ours = move |command: &Command| {
+        let mut variables = command.environment();
+        let found = variables.find(|(name, _)| *name == "PGDATABASE");
+        if let Some((_, EnvValue::Plain(value))) = found {
+            let value = value.to_string_lossy().into_owned();
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        }
         command.program() == "sh" && command.arguments().iter().any(|word| word == WITH_PASSWORD)
     };
     target.on(ours).reply_with(move |call| {
@@ -29,21 +38,23 @@ pub(super) fn play(server: &FakePostgres, target: &FakeTarget) {
         let words: Vec<String> =
             call.args.iter().skip(4).map(|word| word.to_string_lossy().into_owned()).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match run(&server, &disk, &words) {
+        let database = database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match run(&server, &database, &disk, &words) {
             Ok(said) => Reply::stdout(said),
             Err(why) => Reply::exit(1).stderr(format!("{why}\n")),
         }
     });
 }
 
-fn run(server: &FakePostgres, disk: &Disk, words: &[&str]) -> Result<String, String> {
+fn run(
+    server: &FakePostgres,
+    database: &str,
+    disk: &Disk,
+    words: &[&str],
+) -> Result<String, String> {
     match words {
-        ["pg_dump", options @ ..] => dump(server, disk, options),
-        ["sha256sum", "--", file] => {
-            let content = disk.read(file).ok_or_else(|| missing("sha256sum", file))?;
-            let sum: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
-            Ok(format!("{sum}  {file}\n"))
-        }
+        ["pg_dump", options @ ..] => dump(server, database, disk, options),
+        ["sh", "-c", script, "sh", file] if script.ends_with("sum_of \"$1\"") => sum(disk, file),
         ["sh", "-c", script, "sh", "plain-end" | "plain", file] if *script == ENTRIES => {
             match read(disk, file) {
                 Err(why) if why.contains("cut short") => Ok("cut short\n".into()),
@@ -53,16 +64,16 @@ fn run(server: &FakePostgres, disk: &Disk, words: &[&str]) -> Result<String, Str
         ["sh", "-c", script, "sh", "custom", file] if *script == ENTRIES => {
             read(disk, file).map(|tables| entries(&tables))
         }
-        ["sh", "-c", script, "sh", way, file, _] if *script == FILL && !way.starts_with("gzip") => {
-            let world = server.world();
-            if !world.runs {
-                return Err(refused("psql"));
-            }
-            drop(world);
-            // All of it is read before anything is dropped: it is one transaction.
-            let tables = read(disk, file)?;
-            server.world().tables = tables;
-            Ok(String::new())
+        // Into a database that is new, and gives the sum; or into one that is emptied.
+        ["sh", "-c", script, "sh", way, file, _]
+            if script.contains("fill()") && !way.starts_with("gzip") =>
+        {
+            fill(server, database, disk, file).and_then(|()| sum(disk, file))
+        }
+        ["sh", "-c", script, "sh", way, file, _]
+            if script.contains("produce()") && !way.starts_with("gzip") =>
+        {
+            fill(server, database, disk, file).map(|()| String::new())
         }
         ["sh", "-c", script, "sh", file] if script.starts_with("pg_restore --list") => {
             read(disk, file).map(|_| String::new())
@@ -71,7 +82,31 @@ fn run(server: &FakePostgres, disk: &Disk, words: &[&str]) -> Result<String, Str
     }
 }
 
-fn dump(server: &FakePostgres, disk: &Disk, options: &[&str]) -> Result<String, String> {
+fn sum(disk: &Disk, file: &str) -> Result<String, String> {
+    let content = disk.read(file).ok_or_else(|| missing("sha256sum", file))?;
+    let sum: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(format!("{sum}  {file}\n"))
+}
+
+/// What is there goes only when all of the dump could be read: it is one transaction.
+fn fill(server: &FakePostgres, database: &str, disk: &Disk, file: &str) -> Result<(), String> {
+    if !server.is_running() {
+        return Err(refused("psql"));
+    }
+    let tables = read(disk, file)?;
+    match server.world().databases.get_mut(database) {
+        Some(one) => one.tables = tables,
+        None => return Err(no_database("psql", database)),
+    }
+    Ok(())
+}
+
+fn dump(
+    server: &FakePostgres,
+    database: &str,
+    disk: &Disk,
+    options: &[&str],
+) -> Result<String, String> {
     let world = server.world();
     if !world.runs {
         return Err(refused("pg_dump"));
@@ -83,7 +118,8 @@ fn dump(server: &FakePostgres, disk: &Disk, options: &[&str]) -> Result<String, 
     let file = option("--file=").ok_or("pg_dump: no file is given")?;
     let head = if option("--format=") == Some("custom") { ARCHIVE } else { PLAIN };
     let mut text = format!("{head}\n");
-    for (table, rows) in &world.tables {
+    let one = world.databases.get(database).ok_or_else(|| no_database("pg_dump", database))?;
+    for (table, rows) in &one.tables {
         text.push_str(&line(&["table", &table.schema, &table.name]));
         let schema_only = options.contains(&"--schema-only");
         for row in rows.iter().filter(|_| !schema_only) {
@@ -100,8 +136,6 @@ fn dump(server: &FakePostgres, disk: &Disk, options: &[&str]) -> Result<String, 
 fn line(words: &[&str]) -> String {
     format!("{}\n", serde_json::json!(words))
 }
-
-type Tables = BTreeMap<Table, Vec<String>>;
 
 /// What is in a dump, if it was written to its end.
 fn read(disk: &Disk, file: &str) -> Result<Tables, String> {
@@ -144,4 +178,10 @@ fn missing(program: &str, file: &str) -> String {
 
 fn refused(program: &str) -> String {
     format!("{program}: error: connection to server failed: Connection refused")
+}
+
+fn no_database(program: &str, database: &str) -> String {
+    format!(
+        "{program}: error: connection to server failed: FATAL:  database \"{database}\" does not exist"
+    )
 }

@@ -63,6 +63,8 @@ pub enum FakeType {
     Int8Array,
     /// `text[]`
     TextArray,
+    /// `json`
+    Json,
 }
 
 impl FakeType {
@@ -77,6 +79,7 @@ impl FakeType {
             Self::Int4Array => Type::INT4_ARRAY,
             Self::Int8Array => Type::INT8_ARRAY,
             Self::TextArray => Type::TEXT_ARRAY,
+            Self::Json => Type::JSON,
         };
         of.oid()
     }
@@ -104,7 +107,7 @@ pub enum FakeValue {
     Int(i64),
     /// Of a `double precision`.
     Float(f64),
-    /// Of a `text`.
+    /// Of a `text`, or the text of a `json`.
     Text(String),
     /// Of a `timestamp with time zone`.
     Time(Timestamp),
@@ -155,7 +158,7 @@ impl FakeValue {
                 Err(_) => panic!("{value} is no `integer`"),
             },
             (Self::Float(value), FakeType::Float8) => raw.put_f64(*value),
-            (Self::Text(value), FakeType::Text) => raw.put_slice(value.as_bytes()),
+            (Self::Text(value), FakeType::Text | FakeType::Json) => raw.put_slice(value.as_bytes()),
             (Self::Time(value), FakeType::Timestamptz) => {
                 raw.put_i64(i64::try_from(value.as_micros()).unwrap_or(i64::MAX) - EPOCH);
             }

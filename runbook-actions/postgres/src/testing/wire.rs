@@ -1,12 +1,12 @@
 //! The protocol, version 3: startup, password, simple and extended queries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::answers::{Answer, answer, shape};
-use super::{FakePostgres, FakeRows, Refusal};
+use super::{Database, FakePostgres, FakeRows, Refusal};
 
 const PROTOCOL: u32 = 196_608;
 const SSL: u32 = 80_877_103;
@@ -18,16 +18,25 @@ pub(super) async fn talk(server: FakePostgres, mut stream: DuplexStream) {
 }
 
 async fn converse(server: &FakePostgres, stream: &mut DuplexStream) -> Option<()> {
-    let user = loop {
+    let startup = loop {
         let mut start = frame(stream).await?;
         match start.get_u32() {
             SSL => stream.write_all(b"N").await.ok()?,
-            PROTOCOL => break user(&mut start),
+            PROTOCOL => break settings(&mut start),
             // A wish to cancel: what is asked here ends at once.
             _ => return None,
         }
     };
-    let mut session = Session { server, out: BytesMut::new(), state: b'I', failed: false };
+    let setting = |name| startup.get(name).cloned().unwrap_or_default();
+    let (user, database) = (setting("user"), setting("database"));
+    let mut session = Session {
+        server,
+        database: database.clone(),
+        out: BytesMut::new(),
+        state: b'I',
+        failed: false,
+        before: None,
+    };
     let password = server.world().password.clone();
     if let Some(password) = password {
         session.message(b'R', |out| out.put_u32(3));
@@ -38,6 +47,11 @@ async fn converse(server: &FakePostgres, stream: &mut DuplexStream) -> Option<()
             session.refuse(&Refusal::new("28P01", why));
             return session.flush(stream).await;
         }
+    }
+    if !server.world().databases.contains_key(&database) {
+        let why = format!("database \"{database}\" does not exist");
+        session.refuse(&Refusal::new("3D000", why));
+        return session.flush(stream).await;
     }
     session.message(b'R', |out| out.put_u32(0));
     for (name, value) in [("server_version", "15.14"), ("client_encoding", "UTF8")] {
@@ -107,10 +121,20 @@ async fn converse(server: &FakePostgres, stream: &mut DuplexStream) -> Option<()
 /// The server's side of one connection.
 struct Session<'a> {
     server: &'a FakePostgres,
+    database: String,
     out: BytesMut,
     /// As `ReadyForQuery` tells it: idle, in a transaction, in one that failed.
     state: u8,
     failed: bool,
+    /// The databases before a transaction that may change them.
+    before: Option<BTreeMap<String, Database>>,
+}
+
+impl Drop for Session<'_> {
+    /// A transaction that was not committed when its connection ends never was.
+    fn drop(&mut self) {
+        self.take_back();
+    }
 }
 
 impl Session<'_> {
@@ -171,7 +195,7 @@ impl Session<'_> {
     }
 
     fn describe(&mut self, sql: &str, parameters: bool) {
-        match shape(self.server, sql) {
+        match shape(self.server, &self.database, sql) {
             Err(refusal) => self.refuse(&refusal),
             Ok(shape) => {
                 if parameters {
@@ -206,11 +230,24 @@ impl Session<'_> {
             return Err(Refusal::new("25P02", why));
         }
         if ends {
+            if first == "ROLLBACK" || self.state == b'E' {
+                self.take_back();
+            }
+            self.before = None;
             self.state = b'I';
         } else if first == "BEGIN" {
             self.state = b'T';
+            if !sql.contains("READ ONLY") {
+                self.before = Some(self.server.world().databases.clone());
+            }
         }
-        answer(self.server, sql, values)
+        answer(self.server, &self.database, sql, values)
+    }
+
+    fn take_back(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.server.world().databases = before;
+        }
     }
 
     fn columns(&mut self, rows: &FakeRows) {
@@ -259,13 +296,13 @@ async fn message(stream: &mut DuplexStream) -> Option<(u8, Bytes)> {
     Some((kind, frame(stream).await?))
 }
 
-fn user(start: &mut Bytes) -> String {
+/// What a client says about itself: user, database.
+fn settings(start: &mut Bytes) -> HashMap<String, String> {
+    let mut settings = HashMap::new();
     while let (Some(name), Some(value)) = (text(start), text(start)) {
-        if name == "user" {
-            return value;
-        }
+        settings.insert(name, value);
     }
-    String::new()
+    settings
 }
 
 /// A text up to its zero byte.

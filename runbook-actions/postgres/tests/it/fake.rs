@@ -6,7 +6,7 @@ use std::time::Duration;
 use runbook_core::testing::{FakeTarget, context, observer};
 use runbook_core::{Failure, Host};
 use runbook_postgres::testing::{FakePostgres, FakeRows, FakeSession, FakeType};
-use runbook_postgres::{Config, Format, Postgres};
+use runbook_postgres::{Config, Format, OtherSessions, Postgres};
 use runbook_targets::Local;
 
 use crate::support::{Cluster, check, step, until};
@@ -48,8 +48,16 @@ async fn restored(
         change();
         let safety = step(db.dump(folder, format)).await.unwrap();
         let safety = check(db.verify(safety)).await.unwrap().into_evidence();
-        let restored = step(db.restore(good, safety.clone())).await.unwrap();
+        let restored = step(db.restore_in_place(good.clone(), safety.clone())).await.unwrap();
         lines.push(format!("{:?}", restored.rows));
+        change();
+        let beside = step(db.restore(good, OtherSessions::Refuse)).await.unwrap();
+        lines.push(format!("{:?}", beside.rows));
+        let replaced = db.other(beside.replaced.unwrap());
+        lines.push(format!(
+            "{}",
+            step(replaced.drop_database(OtherSessions::Refuse)).await.unwrap()
+        ));
         cut(&dump.path);
         lines.push(
             said(&check(db.verify(dump.clone())).await.unwrap_err())
