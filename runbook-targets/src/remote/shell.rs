@@ -138,10 +138,13 @@ impl Shell {
 /// One shell that has run nothing yet, opened while others run: whoever needs a new one need not
 /// wait for a channel.
 #[derive(Default)]
-pub(super) struct Spare(Mutex<Option<(Arc<Lifeline>, JoinHandle<Result<Shell>>)>>);
+pub(super) struct Spare(Mutex<Option<Opening>>);
+
+/// The lifeline of a shell, and the shell once it is open.
+type Opening = (Arc<Lifeline>, JoinHandle<Result<Shell>>);
 
 impl Spare {
-    fn slot(&self) -> MutexGuard<'_, Option<(Arc<Lifeline>, JoinHandle<Result<Shell>>)>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Opening>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
