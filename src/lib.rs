@@ -107,7 +107,7 @@
 //! | `git`, `host`, `http`, `mail`, `nginx`, `node`, `pm2`, `postgres`, `redis` | no | the action crates: `runbook::git` and so on |
 //! | `report` | with `cli` | `report`: pages, timelines, JUnit, graphs |
 //! | `harness` | no | `harness`: a catalog as a test program, for dev-dependencies |
-//! | `testing` | no | `testing`: fakes and fault injection, for dev-dependencies |
+//! | `testing` | no | `testing`: fakes (also `postgres::testing`, `redis::testing`, `http::testing`) and fault injection, for dev-dependencies |
 
 pub use runbook_core::*;
 pub use runbook_macros::*;

@@ -2,7 +2,7 @@
 //! beside it says what the compiler answers.
 //!
 //! After a change, look at the messages as their reader would, then
-//! `TRYBUILD=overwrite cargo test --test ui`. Their wording is that of the toolchain in use.
+//! `TRYBUILD=overwrite cargo test --test ui --all-features`. Their wording is that of the toolchain in use.
 
 #[test]
 fn mistakes_get_messages_that_teach() {

@@ -62,7 +62,9 @@ fn bare_unit(file: &mut File, bytes: &[u8]) -> Result<()> {
 /// The bytes of the lines of one unit.
 fn unit_bytes(dir: &Path) -> Result<Vec<u8>> {
     let text = std::fs::read(dir.join("runs/measured/journal.jsonl"))?;
-    let lines: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').rev().take(2).collect();
+    // An open journal ends with empty lines.
+    let lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > 1);
+    let lines: Vec<_> = lines.rev().take(2).collect();
     Ok([lines[1], lines[0]].concat())
 }
 

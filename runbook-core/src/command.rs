@@ -322,12 +322,25 @@ impl From<String> for Stdin {
 }
 
 /// How a process ended.
+///
+/// Between here and the process there may be a shell, over SSH and in a container, which says the
+/// same of an exit with 128 and the number of a signal as of an end by that signal: then it is told
+/// as [`Signal`](Self::Signal). On this machine the two are told apart.
+///
+/// ```
+/// use runbook_core::Exit;
+/// // What `sh -c 'exit 130'` ends with here, and over SSH.
+/// let (here, far) = (Exit::Code(130), Exit::Signal(2));
+/// assert_eq!(here.to_string(), "exit code 130");
+/// assert_eq!(far.to_string(), "killed by SIGINT (signal 2)");
+/// assert!(!here.success() && !far.success());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal ended it; or a shell said so, and it may have exited with 128 and this number.
     Signal(i32),
 }
 

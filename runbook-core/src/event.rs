@@ -13,6 +13,7 @@ pub use crate::id::{RunId, UnitId};
 use crate::people::Contact;
 use crate::plan::Outline;
 pub use crate::timestamp::Timestamp;
+use crate::transfer::Transfer;
 
 /// One thing that happened in a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -282,6 +283,8 @@ pub enum EventKind {
         /// Of so many, if known.
         total: Option<u64>,
     },
+    /// How far a file between here and a host has come.
+    Transfer(Box<Transfer>),
 }
 
 impl EventKind {
@@ -294,6 +297,7 @@ impl EventKind {
                 | Self::Previewed { .. }
                 | Self::Output { .. }
                 | Self::Progress { .. }
+                | Self::Transfer(_)
         )
     }
 
@@ -318,6 +322,7 @@ impl EventKind {
             | Self::Previewed { unit, .. }
             | Self::Output { unit, .. }
             | Self::Progress { unit, .. } => Some(unit),
+            Self::Transfer(transfer) => Some(&transfer.unit),
             _ => None,
         }
     }

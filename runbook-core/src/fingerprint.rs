@@ -6,13 +6,16 @@ use sha2::{Digest, Sha256};
 
 use crate::plan::{BlockKind, OutlineNode, UnitOutline};
 
-/// 16 hex digits over what makes a unit this unit: its id, kind, code id, arguments, wiring, undo,
-/// checks and question. Not its documentation, retries or time limits.
+/// 16 hex digits over what makes a unit this unit: its id, kind, code id, arguments, hosts, wiring,
+/// undo, checks and question. Not its documentation, retries or time limits.
 pub(crate) fn unit(unit: &UnitOutline, code: &str) -> String {
     let mut text = String::with_capacity(128);
     let _ = writeln!(text, "{}\n{:?}\n{code}\n{:?}", unit.id, unit.kind, unit.undo);
     for (name, value) in &unit.args {
         let _ = writeln!(text, "{name}={}:{value}", value.len());
+    }
+    for (name, identity) in &unit.hosts {
+        let _ = writeln!(text, "@{name}={}:{identity}", identity.len());
     }
     for id in &unit.needs {
         let _ = writeln!(text, "<{id}");

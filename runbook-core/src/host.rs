@@ -10,6 +10,7 @@ use crate::context::{Context, Observer};
 use crate::error::{During, Failure, Result};
 use crate::exec::{self, Invocation, Running};
 use crate::target::{Address, BoxRead, BoxStream, FileInfo, Host, Target, WriteOptions};
+use crate::transfer::{Direction, Meter, Metered};
 
 /// The reading side of a host; from [`Observer::on`].
 pub struct HostView<'a> {
@@ -82,7 +83,8 @@ impl<'a> HostView<'a> {
         let path = path.as_ref();
         self.unless_stopped(|| self.doing("reading", path), async {
             exec::sweep(self.cx, self.host).await?;
-            self.target().read(path).await
+            let file = self.target().read(path).await?;
+            Ok(Box::new(Metered::down(file, self.cx, self.host, path)) as BoxRead)
         })
         .await
     }
@@ -197,11 +199,13 @@ impl<'a> HostAccess<'a> {
         content: impl Into<Vec<u8>>,
         options: &WriteOptions,
     ) -> Result<()> {
-        let content = std::io::Cursor::new(content.into());
-        self.write_from(path, Box::new(content), options).await
+        let content = content.into();
+        let options = WriteOptions { size: Some(content.len() as u64), ..options.clone() };
+        self.write_from(path, Box::new(std::io::Cursor::new(content)), &options).await
     }
 
-    /// Writes a whole file atomically from a stream.
+    /// Writes a whole file atomically from a stream. With [`WriteOptions::size`], whoever watches
+    /// sees how much of it is still to come.
     ///
     /// # Errors
     /// As for [`write`](Self::write), or the stream failed.
@@ -211,7 +215,12 @@ impl<'a> HostAccess<'a> {
         content: BoxRead,
         options: &WriteOptions,
     ) -> Result<()> {
-        self.changing().await?.write(path.as_ref(), content, options).await
+        let (path, view) = (path.as_ref(), &self.view);
+        let target = self.changing().await?;
+        let meter = Meter::new(view.cx, view.host, path, Direction::Up, options.size);
+        target.write(path, Box::new(Metered::up(content, &meter)), options).await?;
+        meter.finish();
+        Ok(())
     }
 
     /// Makes a folder and those above it; fine if it is there.

@@ -40,6 +40,7 @@ mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timestamp;
+mod transfer;
 
 /// Needed to implement [`Target`], [`Process`], [`Notifier`] and the journal traits.
 pub use async_trait::async_trait;
@@ -85,3 +86,4 @@ pub use crate::target::{
     Address, BoxRead, BoxStream, BoxWrite, FileInfo, FileKind, Host, Process, Spawn, Stream,
     Target, WriteOptions,
 };
+pub use crate::transfer::{Direction, Transfer, TransferState};

@@ -91,6 +91,28 @@ impl Plan {
         &self.0.outline
     }
 
+    /// Whether `unit` takes `text` as the value that it asks a person for; else what it takes.
+    ///
+    /// ```
+    /// use runbook_core::{Manual, Runbook};
+    /// let mut b = Runbook::new("incident");
+    /// let _ticket = b.manual(Manual::new("Open a ticket").ask::<u16>("Which number did it get?"));
+    /// let plan = b.build()?;
+    /// let unit = "open-a-ticket".into();
+    /// assert_eq!(plan.accepts(&unit, "4711"), Ok(()));
+    /// assert_eq!(plan.accepts(&unit, "soon").unwrap_err(), "a whole number from 0 to 65535");
+    /// # Ok::<(), runbook_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What would be taken, in words, e.g. `a whole number from 0 to 65535`.
+    pub fn accepts(&self, unit: &UnitId, text: &str) -> Result<(), String> {
+        match self.0.units.iter().find(|known| known.id == *unit).map(|unit| &unit.work) {
+            Some(Work::Manual { manual, .. }) => manual.read(text).map(drop),
+            _ => Err("no value".into()),
+        }
+    }
+
     /// The name of its runbook.
     #[must_use]
     pub fn book(&self) -> &str {
@@ -178,6 +200,9 @@ pub struct UnitOutline {
     /// Its arguments as shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<(String, String)>,
+    /// The hosts that it speaks of, by name, and which they are, where a name can mean several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<(String, String)>,
     /// How it is undone.
     pub undo: UndoKind,
     /// Why it is acceptable that it can't be undone.
@@ -321,7 +346,9 @@ impl Outline {
                     return Some((a.id.clone(), format!("`{}` stands there now", b.id)));
                 }
                 (Some(a), Some(b)) if a.fingerprint != b.fingerprint => {
-                    let how = if a.args != b.args {
+                    let how = if let Some(how) = a.moved_host(b) {
+                        return Some((a.id.clone(), how));
+                    } else if a.args != b.args {
                         "its arguments differ"
                     } else if a.needs != b.needs {
                         "it is wired differently"
@@ -338,6 +365,19 @@ impl Outline {
                 _ => {}
             }
         }
+    }
+}
+
+impl UnitOutline {
+    /// The first host whose name means another in `now`.
+    fn moved_host(&self, now: &Self) -> Option<String> {
+        let here = |(name, was): &(String, String)| {
+            let of = |(other, _): &&(String, String)| other == name;
+            let (_, is) = now.hosts.iter().find(of)?;
+            let still = now.hosts.iter().filter(of).any(|(_, is)| is == was);
+            (!still).then(|| format!("its host {name} was {was}, and is {is} now"))
+        };
+        self.hosts.iter().find_map(here)
     }
 }
 

@@ -24,6 +24,14 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
     /// The name shown in plans, events and errors, e.g. `local` or `web-1`.
     fn name(&self) -> &str;
 
+    /// What of this place must be the same for a run to go on there, besides its name: e.g.
+    /// `deploy@192.0.2.7:22`. A plan's fingerprint covers it, so that a run is not resumed or
+    /// rolled back on a host that only has the name of the first. Without secrets, and the same in
+    /// every process and for every operator; `None` where the name is all.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// Starts a command. Its environment holds `RUNBOOK_UNIT=`[`Spawn::cookie`], by which
     /// [`end_leftovers`](Self::end_leftovers) finds what a killed run left behind, and
     /// `RUNBOOK_COMMAND=`[`Spawn::command`], by which [`Process::kill`] finds its tree.
@@ -229,13 +237,23 @@ pub struct WriteOptions {
     pub mode: Option<u32>,
     /// Give `mode` also to a file that was there.
     pub force_mode: bool,
+    /// How many bytes come, if that is known: only said, so that whoever watches a stream sees
+    /// how much of it is still to come.
+    pub size: Option<u64>,
 }
 
 impl WriteOptions {
     /// A file with exactly these permission bits, e.g. `0o600`.
     #[must_use]
     pub fn mode(mode: u32) -> Self {
-        Self { mode: Some(mode), force_mode: true }
+        Self { mode: Some(mode), force_mode: true, size: None }
+    }
+
+    /// Says how many bytes come, as progress is told in.
+    #[must_use]
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
     }
 }
 
@@ -299,6 +317,7 @@ impl Host {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
+        spoken_of::note(&*self.0);
         self.0.name()
     }
 
@@ -313,7 +332,46 @@ impl Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name())
+        f.write_str(self.name())
+    }
+}
+
+/// Which hosts a unit speaks of when it says what it is about, however deep in its arguments they
+/// are: a database, say, that is shown with its host.
+pub(crate) mod spoken_of {
+    use std::cell::RefCell;
+
+    use super::Target;
+
+    thread_local! {
+        static NOTED: RefCell<Option<Vec<(String, String)>>> = const { RefCell::new(None) };
+    }
+
+    /// What `describe` gives, and the names and identities of the hosts that it spoke of, sorted.
+    pub(crate) fn during<T>(describe: impl FnOnce() -> T) -> (T, Vec<(String, String)>) {
+        struct Forget;
+        impl Drop for Forget {
+            fn drop(&mut self) {
+                NOTED.set(None);
+            }
+        }
+        NOTED.set(Some(Vec::new()));
+        let _forget = Forget;
+        let said = describe();
+        let mut noted = NOTED.take().unwrap_or_default();
+        noted.sort();
+        noted.dedup();
+        (said, noted)
+    }
+
+    pub(super) fn note(target: &dyn Target) {
+        NOTED.with_borrow_mut(|noted| {
+            if let Some(noted) = noted
+                && let Some(identity) = target.identity()
+            {
+                noted.push((target.name().to_owned(), identity));
+            }
+        });
     }
 }
 

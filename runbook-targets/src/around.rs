@@ -82,6 +82,10 @@ macro_rules! around {
                     self.inner().name()
                 }
 
+                fn identity(&self) -> Option<String> {
+                    self.inner().target().identity()
+                }
+
                 async fn spawn(
                     &self,
                     command: &Command,

@@ -173,6 +173,12 @@ impl Target for Container {
         self.remote.channels().name()
     }
 
+    fn identity(&self) -> Option<String> {
+        let docker = self.remote.channels().docker();
+        let host = docker.host.target().identity()?;
+        Some(format!("{} ({host})", self.name()))
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         let process = self.remote.spawn(command, spawn).await?;
         Ok(Box::new(Inside::new(process, self.remote.channels().clone())))

@@ -109,6 +109,10 @@ impl Target for Dry {
         self.inner.name()
     }
 
+    fn identity(&self) -> Option<String> {
+        self.inner.target().identity()
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         self.note(Operation::command(command, spawn));
         if spawn.read_only {

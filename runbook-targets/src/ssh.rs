@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod auth;
+mod background;
 mod bell;
 mod config;
 mod connect;

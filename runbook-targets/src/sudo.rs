@@ -159,6 +159,11 @@ impl Target for Sudo {
         &self.name
     }
 
+    fn identity(&self) -> Option<String> {
+        let below = self.inner.target().identity()?;
+        Some(format!("{below} as {}", self.user))
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         Ok(Box::new(self.start(command, spawn).await?))
     }

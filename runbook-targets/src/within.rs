@@ -109,6 +109,9 @@ macro_rules! delegate {
             fn name(&self) -> &str {
                 self.inner.name()
             }
+            fn identity(&self) -> Option<String> {
+                self.inner.target().identity()
+            }
             async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
                 self.inner.target().spawn(&self.command(command), spawn).await
             }

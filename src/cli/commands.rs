@@ -134,7 +134,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         io.write(&page).map(|()| Exit::Succeeded)
     }
 
-    fn environment(
+    pub(super) fn environment(
         &self,
         of_run: Option<&str>,
         surroundings: &Surroundings,
@@ -143,7 +143,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         env::pick(self.catalog, &self.global, wanted, surroundings)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         given: &Given,
         params: &[ParamGiven],
@@ -268,13 +268,7 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
         let output = self.output(&surroundings);
         let answers = surroundings.answering && output != Output::Json;
         let command = |words: &str| self.program.command(words);
-        // The view has the calling thread to itself; runs have two of their own, so that a step
-        // that blocks its thread does not hold the others up.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("runbook")
-            .enable_all()
-            .build();
+        let runtime = surroundings.runtime();
         let (runtime, err_style) = match runtime {
             Ok(runtime) => (runtime, surroundings.err_style),
             Err(error) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runbook_core::{
-    Answer, Engine, Error, Event, JournalStore, Phase, QuestionKind, RunId, UnitId,
+    Answer, Engine, Error, Event, JournalStore, Phase, Plan, QuestionKind, RunId, RunState, UnitId,
 };
 use serde::de::DeserializeOwned;
 
@@ -11,6 +11,7 @@ use super::args::Reply;
 use super::commands::{Cli, fold, now};
 use super::exit::Exit;
 use super::io::{Io, operator};
+use super::params::Given;
 use super::runs::{self, Line};
 use super::style::Mark;
 use super::view::{self, Ending, Settled, ViewState};
@@ -197,7 +198,14 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             }
             (Reply::Yes, _) => Answer::Yes,
             (Reply::No, _) => Answer::No,
-            (Reply::Value(value), _) => Answer::Value(value),
+            (Reply::Value(value), _) => {
+                if let Some(plan) = waiting.and_then(|_| self.plan_again(&state, io))
+                    && let Err(accepts) = plan.accepts(&unit, &value)
+                {
+                    return Err(Error::usage(format!("`{unit}`: {value:?}: expected {accepts}")));
+                }
+                Answer::Value(value)
+            }
         };
         let by = operator().name;
         let engine = Engine::from_store(Arc::clone(&store));
@@ -223,6 +231,20 @@ impl<E: DeserializeOwned + Send + Sync + 'static> Cli<'_, E> {
             page.push_str(&format!("  {command}\n"));
         }
         io.write(&page).map(|()| Exit::Succeeded)
+    }
+
+    /// The plan of a run, if it can be had without asking anybody, and still is the one it was
+    /// started with. Else `resume` finds out whether an answer fits.
+    fn plan_again(&self, state: &RunState, io: &mut Io) -> Option<Plan> {
+        let start = state.started()?;
+        let params = &start.plan.params;
+        if params.iter().any(|param| param.secret) {
+            return None;
+        }
+        let env = self.environment(start.env.as_deref(), &io.surroundings).ok()?;
+        let given = Given::again(self.catalog.spec(&start.plan.book).ok()?, params, &[]).ok()?;
+        let plan = self.plan(&given, params, env.value(), io).ok()?;
+        start.plan.first_difference(plan.outline()).is_none().then_some(plan)
     }
 
     pub(super) fn locks(&self, io: &mut Io) -> Result<Exit, Error> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use runbook_core::{Actor, Answer, Error, QuestionKind};
 use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
 
 use super::style::Style;
 
@@ -34,6 +35,9 @@ pub(crate) struct Surroundings {
     pub(crate) err_style: Style,
     /// Input and output are the process's own, so that the terminal itself can be asked.
     pub(crate) process: bool,
+    /// Time stands still but for waits, which take none.
+    #[cfg(feature = "harness")]
+    still: bool,
 }
 
 impl Io {
@@ -53,6 +57,8 @@ impl Io {
             style: Style::detect(terminal, &var),
             err_style: Style::detect(stderr.is_terminal(), &var),
             process: true,
+            #[cfg(feature = "harness")]
+            still: false,
         };
         Self {
             input: Box::new(BufReader::new(stdin)),
@@ -84,6 +90,8 @@ impl Io {
             style: Style::PLAIN,
             err_style: Style::PLAIN,
             process: false,
+            #[cfg(feature = "harness")]
+            still: false,
         };
         let io = Self {
             input: Box::new(std::io::Cursor::new(input.into().into_bytes())),
@@ -110,6 +118,14 @@ impl Io {
         self
     }
 
+    /// Runs take place in a time that stands still but for waits: what they show is the same each
+    /// time.
+    #[cfg(feature = "harness")]
+    pub(crate) fn still(mut self) -> Self {
+        self.surroundings.still = true;
+        self
+    }
+
     /// Somebody answers questions at the input.
     #[must_use]
     pub fn answering(mut self) -> Self {
@@ -125,6 +141,16 @@ impl std::fmt::Debug for Io {
 }
 
 impl Surroundings {
+    /// What a run runs on. The view has the calling thread to itself; runs have two of their own,
+    /// so that a step that blocks its thread does not hold the others up.
+    pub(crate) fn runtime(&self) -> std::io::Result<Runtime> {
+        #[cfg(feature = "harness")]
+        if self.still {
+            return Builder::new_current_thread().enable_all().start_paused(true).build();
+        }
+        Builder::new_multi_thread().worker_threads(2).thread_name("runbook").enable_all().build()
+    }
+
     /// An environment variable that is set and not empty.
     pub(crate) fn var(&self, name: &str) -> Option<String> {
         match &self.vars {

@@ -1,12 +1,16 @@
 //! Plain lines: one an event that matters, for logs and pipes.
 
 use runbook_core::{
-    BlockOutcome, CheckRole, Event, EventKind, Level, Mode, Problem, RunStarted, SkipReason, UnitId,
+    BlockOutcome, CheckRole, Direction, Event, EventKind, Level, Mode, Problem, RunStarted,
+    SkipReason, TransferState, UnitId,
 };
 
 use super::style::Style;
 use super::text;
 use super::view::{ViewState, without_title};
+
+/// A file that is no larger is not worth a line of a log.
+const LARGE: u64 = 1 << 20;
 
 /// The line of an event, without its time; `None` if it does not matter here. The view has taken
 /// the event already.
@@ -112,6 +116,24 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
         }
         E::Notified { to, problem: Some(problem) } => {
             ("notify", format!("could not tell {to}: {problem}"))
+        }
+        // What moves is for whoever watches; a log gets the end of what took some time.
+        E::Transfer(file) if file.state == TransferState::Done && file.done > LARGE => {
+            let (word, way) = match file.direction {
+                Direction::Up => ("sent", "to"),
+                Direction::Down => ("fetched", "from"),
+            };
+            let took = std::time::Duration::from_millis(file.elapsed_ms);
+            let mut said = format!(
+                "{} {way} {}: {}",
+                text::clean(&file.path),
+                file.host,
+                text::size(file.done)
+            );
+            if let Some(rate) = file.rate() {
+                said.push_str(&format!(" in {}, {}/s", text::took(took), text::size(rate)));
+            }
+            (word, format!("{}: {said}", file.unit))
         }
         E::Output { unit, line, .. } if view.verbose => ("output", format!("{unit}: {line}")),
         _ => return None,

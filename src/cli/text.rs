@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use runbook_core::{LockHolder, Timestamp};
+use runbook_core::{Direction, LockHolder, Timestamp, Transfer};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The columns that `text` takes; escape sequences take none.
@@ -115,6 +115,53 @@ pub(crate) fn running(time: Duration) -> String {
     }
 }
 
+/// `up shop.tar.gz 42 of 100 MiB, 61 MiB/s`.
+pub(crate) fn transfer(transfer: &Transfer) -> String {
+    let way = match transfer.direction {
+        Direction::Up => "up",
+        Direction::Down => "down",
+    };
+    let (done, total) = (transfer.done, transfer.total);
+    let mut said = format!("{way} {} ", clean(transfer.file_name()));
+    match total.map(|total| (bytes(done), bytes(total))) {
+        // One unit is enough where both have the same.
+        Some(((done, unit), (total, same))) if unit == same => {
+            said.push_str(&format!("{done} of {total} {unit}"));
+        }
+        Some(((done, unit), (total, other))) => {
+            said.push_str(&format!("{done} {unit} of {total} {other}"));
+        }
+        None => said.push_str(&size(done)),
+    }
+    if let Some(rate) = transfer.rate().filter(|_| done > 0) {
+        said.push_str(&format!(", {}/s", size(rate)));
+    }
+    said
+}
+
+/// `512 bytes`, `1.4 KiB`, `61 MiB`.
+pub(crate) fn size(of: u64) -> String {
+    let (number, unit) = bytes(of);
+    format!("{number} {unit}")
+}
+
+/// Two digits or more, and the unit.
+fn bytes(of: u64) -> (String, &'static str) {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if of < 1024 {
+        return (of.to_string(), if of == 1 { "byte" } else { "bytes" });
+    }
+    let mut value = of as f64 / 1024.0;
+    let mut unit = 0;
+    // What would be rounded up to 1024 belongs to the next unit.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let number = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+    (number.trim_end_matches(".0").to_owned(), UNITS[unit])
+}
+
 /// `2026-03-14T15:09:26Z`.
 pub(crate) fn time(at: Timestamp) -> String {
     let text = at.to_string();
@@ -173,6 +220,25 @@ mod tests {
         assert_eq!(clean("10%\r 50%\r100%"), "100%");
         assert_eq!(clean("a\tb\r\n"), "a    b");
         assert_eq!(clean("\x1b]8;;http://example.org\x1b\\link"), "link");
+    }
+
+    #[test]
+    fn sizes_have_two_digits_and_a_unit() {
+        let of = [0, 1, 1023, 1024, 1434, 10 << 20, (1 << 20) - 1, 5 << 30, u64::MAX];
+        assert_eq!(
+            of.map(size),
+            [
+                "0 bytes",
+                "1 byte",
+                "1023 bytes",
+                "1 KiB",
+                "1.4 KiB",
+                "10 MiB",
+                "1 MiB",
+                "5 GiB",
+                "16384 PiB"
+            ]
+        );
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub struct Case<E> {
     pub(super) fakes: Option<MakeFakes<E>>,
     pub(super) ends: Status,
     left: Vec<PathBuf>,
+    repeated: Vec<PathBuf>,
     without: Vec<Test>,
 }
 
@@ -84,6 +85,7 @@ impl<E> Default for Case<E> {
             fakes: None,
             ends: Status::Succeeded,
             left: Vec::new(),
+            repeated: Vec::new(),
             without: Vec::new(),
         }
     }
@@ -122,10 +124,18 @@ impl<E> Case<E> {
     }
 
     /// A path that a run that failed may leave changed, and all below it: what harmless steps
-    /// wrote.
+    /// wrote. Or the name of a [state](super::Fakes::state).
     #[must_use]
     pub fn may_leave(mut self, path: impl Into<PathBuf>) -> Self {
         self.left.push(path.into());
+        self
+    }
+
+    /// A path, and all below it, or a [state](super::Fakes::state), that is another if every step
+    /// is run twice: the second dump beside the first.
+    #[must_use]
+    pub fn may_repeat(mut self, path: impl Into<PathBuf>) -> Self {
+        self.repeated.push(path.into());
         self
     }
 
@@ -142,6 +152,10 @@ impl<E> Case<E> {
 
     pub(super) fn leaves(&self, path: &Path) -> bool {
         self.left.iter().any(|left| path.starts_with(left))
+    }
+
+    pub(super) fn repeats(&self, path: &Path) -> bool {
+        self.repeated.iter().any(|repeated| path.starts_with(repeated))
     }
 
     /// The parameters as words of the command line, and the secret ones as variables.

@@ -45,8 +45,15 @@
 //! | `deploy::crash_at_every_line` | killed at every boundary of its journal and resumed: it ends, and the fakes are as after a run or as they were |
 //! | `deploy::check_live` | its checks pass where `RUNBOOK_LIVE` says; ignored without it |
 //!
+//! What is compared are the files of the fake targets and each [`Fakes::state`]. Times in names and
+//! texts are left out; every run is called the same, for what is named after its run.
+//!
 //! Time is paused: a wait of minutes takes none. Questions are answered with yes, and with
 //! [`Case::answer`].
+//!
+//! There are fakes of servers, too: `runbook_postgres::testing::FakePostgres`,
+//! `runbook_redis::testing::FakeRedis`, `runbook_http::testing::FakeSite` (features `testing`),
+//! which listen on a fake target. `examples/eaf-premium/tests` makes a whole platform of them.
 //!
 //! - `RUNBOOK_LIVE=staging` runs the checks against that environment of the catalog or of the
 //!   [configuration file](Harness::config).
@@ -180,20 +187,20 @@ where
             }
             Test::Plan => {
                 let world = fakes();
-                let targets = world.targets.clone();
+                let targets = world.watched.targets.clone();
                 let plan = self.say(world, &["plan", book], case)?;
                 let changes: Vec<String> = targets.iter().flat_map(|t| t.changes()).collect();
                 if !changes.is_empty() {
                     return Err(format!("planning changed the fakes: {}", changes.join("; ")));
                 }
-                self.compare(&format!("{book}.plan"), &plan)
+                self.compare(&format!("{book}.plan"), &fakes::timeless(&plan))
             }
             Test::CheckLive => self.check_live(book, case, live.unwrap_or_default()),
             Test::Run | Test::FailEveryUnit | Test::RepeatEveryUnit | Test::CrashAtEveryLine => {
                 let build = || {
                     let world = fakes();
                     let plan = (self.catalog)().plan(book, &world.env, &case.args);
-                    plan.map(|plan| (plan, world.targets)).map_err(|error| error.to_string())
+                    plan.map(|plan| (plan, world.watched)).map_err(|error| error.to_string())
                 };
                 let matrix = matrix::Matrix { case, build: &build };
                 match test {
@@ -225,7 +232,7 @@ where
         let nowhere = tempfile::tempdir().map_err(|error| format!("a folder: {error}"))?;
         let (io, said) = Io::captured("");
         let io = secrets.into_iter().fold(io, |io, (name, value)| io.var(name, value));
-        match cli::run(&catalog, words, io.dir(nowhere.path())) {
+        match cli::run(&catalog, words, io.dir(nowhere.path()).still()) {
             // A check that fails is part of the plan.
             Exit::Succeeded | Exit::ChecksFailed => Ok(said.out()),
             exit => Err(format!("exit code {}: {}{}", exit.code(), said.err(), said.out())),

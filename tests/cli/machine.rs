@@ -161,9 +161,13 @@ fn a_suspended_run_is_approved_and_resumed_until_it_is_done() {
     let refused = world.run(&["approve", "last", "open-a-ticket"]);
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("give --answer VALUE (a whole number from 0 to 65535)"));
-    assert_eq!(world.run(&["approve", "last", "open-a-ticket", "--answer", "soon"]).code, 0);
+    // Known at once, and not only when somebody takes the run up again.
+    let refused = world.run(&["approve", "last", "open-a-ticket", "--answer", "soon"]);
+    assert_eq!(refused.code, 2);
+    let why = "`open-a-ticket`: \"soon\": expected a whole number from 0 to 65535";
+    assert!(refused.err.contains(why), "{refused:?}");
     let again = world.run(&["resume", "last"]);
-    assert_eq!(again.code, 5, "a value that does not fit is asked for again: {again:?}");
+    assert_eq!(again.code, 5, "nothing was noted: {again:?}");
     assert_eq!(world.run(&["approve", "last", "open-a-ticket", "--answer", "4711"]).code, 0);
     let ran = world.run(&["resume", "last"]);
     assert_eq!(ran.code, 0, "{ran:?}");

@@ -14,6 +14,10 @@ use rustix::termios::Winsize;
 /// Long enough for a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Before a program: it hears the signals of a terminal, also where these tests run in the
+/// background and are deaf to them. It would stay so, as a program under `nohup` should.
+const HEARING: [&str; 2] = ["/usr/bin/env", "--default-signal=INT,QUIT,HUP"];
+
 /// The demo program. `cargo test` builds it; `cargo test --test cli` alone does not.
 pub fn demo() -> &'static Path {
     static DEMO: OnceLock<PathBuf> = OnceLock::new();
@@ -77,9 +81,10 @@ impl World {
 
     /// The program with these words, in the environment `test`, without a terminal.
     pub fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
-        let mut command = Command::new(demo());
+        let [program, signals] = HEARING;
+        let mut command = Command::new(program);
         self.surround(&mut command);
-        command.args(words);
+        command.arg(signals).arg(demo()).args(words);
         command
     }
 
@@ -200,6 +205,7 @@ impl Terminal {
         world.surround(&mut command);
         command
             .args(["--ctty", "--wait"])
+            .args(HEARING)
             .arg(demo())
             .args(words)
             .args(["--env", "test"])

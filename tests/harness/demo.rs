@@ -4,10 +4,12 @@
 #![allow(missing_docs)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use runbook::harness::{Fakes, Harness, Test};
 use runbook::prelude::*;
-use runbook::testing::FakeTarget;
+use runbook::testing::{FakeTarget, Reply};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -102,6 +104,44 @@ fn twice(b: &mut Runbook, env: &Shop) {
     b.step(append(&env.host(), "/srv/shop/log", "ran\n".to_owned()));
 }
 
+/// Have the shop send its mails
+#[step(harmless, title = "Send the mails")]
+async fn send(cx: &Context, host: &Host) -> Result<()> {
+    cx.on(host).run(&Command::new("mail").arg("--send")).await.map(drop)
+}
+
+/// Mail those who wait
+#[runbook]
+fn mail(b: &mut Runbook, env: &Shop) {
+    let host = env.host();
+    b.manual(Manual::new("Write the mail"));
+    b.check(written(&host));
+    b.step(send(&host));
+    b.step(put(&host, "/srv/shop/release", "mailed".to_owned()));
+}
+
+/// The mail is written
+#[check]
+async fn written(cx: &Observer, host: &Host) -> Result<Verdict<()>> {
+    let there = cx.on(host).exists("/srv/shop/mail").await?;
+    Ok(Verdict::pass_if(there, (), if there { "it is" } else { "there is none" }))
+}
+
+/// How many mails were sent, and who writes them.
+fn mailing() -> Fakes<Shop> {
+    let web = FakeTarget::new("web-1").dir("/srv/shop").file("/srv/shop/release", "v1");
+    let (sent, disk) = (Arc::new(AtomicU32::new(0)), web.disk());
+    let count = Arc::clone(&sent);
+    web.on("mail --send").reply_with(move |_| {
+        count.fetch_add(1, SeqCst);
+        Reply::ok()
+    });
+    Fakes::new(Shop { host: Some(Host::new(web.clone())), fleet: Vec::new() })
+        .target(&web)
+        .state("mails", move || sent.load(SeqCst).to_string())
+        .person("write-the-mail", move || disk.write("/srv/shop/mail", "hello").unwrap())
+}
+
 /// Roll a release out
 #[runbook]
 fn roll(b: &mut Runbook, env: &Shop) {
@@ -116,6 +156,9 @@ fn catalog() -> Catalog<Shop> {
     let catalog = Catalog::new("shop").book::<deploy>().book::<leaky>().book::<twice>();
     if std::env::var("DEMO").is_ok_and(|demo| demo == "fleet") {
         return Catalog::new("shop").book::<roll>();
+    }
+    if std::env::var("DEMO").is_ok_and(|demo| demo.starts_with("mail")) {
+        return Catalog::new("shop").book::<mail>();
     }
     if std::env::var("DEMO").is_ok_and(|demo| demo == "live") {
         return catalog.env("staging", Shop { host: None, fleet: Vec::new() });
@@ -135,6 +178,23 @@ fn main() -> ExitCode {
     .snapshots(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/harness/snapshots"));
     if std::env::var("DEMO").is_ok_and(|demo| demo == "fleet") {
         return harness.main();
+    }
+    if let Ok(demo) = std::env::var("DEMO")
+        && demo.starts_with("mail")
+    {
+        let known = demo == "mail-known";
+        return harness
+            .book("mail", |case| {
+                let case = case.fakes(mailing).may_leave("/srv/shop/mail");
+                if demo == "mail-unknown" {
+                    return case.answer("write-the-mial", "yes");
+                }
+                if !known {
+                    return case;
+                }
+                case.may_leave("mails").may_repeat("mails")
+            })
+            .main();
     }
     let harness = harness.book("deploy", |case| {
         case.arg("release", "v2").arg("token", "t0ps3cret").answer("name-who-is-on-call", "kim")

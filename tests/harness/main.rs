@@ -78,6 +78,33 @@ fn what_is_known_and_accepted_is_no_failure() {
 }
 
 #[test]
+fn what_is_no_file_is_compared_as_well() {
+    let ran = demo(&[], &[("DEMO", "mail")]);
+    assert!(!ran.status.success());
+    let said = text(&ran.stdout) + &text(&ran.stderr);
+    for why in [
+        "step 1 fails after its effect: it ended Failed, but not all is as it was: ",
+        "mails is \"1\" and not \"0\"",
+        "with every step run twice, mails is \"2\" and not \"1\"",
+    ] {
+        assert!(said.contains(why), "no {why:?} in {said}");
+    }
+    // Nobody wrote a mail but the person who is asked to, and a known leftover is none.
+    let ran = demo(&[], &[("DEMO", "mail-known")]);
+    assert!(ran.status.success(), "{}", text(&ran.stdout));
+}
+
+#[test]
+fn an_answer_to_a_question_that_nobody_asks_fails() {
+    let ran = demo(&["--exact", "mail::run"], &[("DEMO", "mail-unknown")]);
+    let said = text(&ran.stdout) + &text(&ran.stderr);
+    assert!(
+        said.contains("no unit is called `write-the-mial`; there is: write-the-mail,"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_case_for_a_runbook_that_is_not_there_fails() {
     let ran = demo(&["deplyo"], &[("DEMO", "unknown")]);
     assert!(!ran.status.success());

@@ -166,6 +166,8 @@ pub(crate) struct Thresholds {
     pub(crate) connections_percent: u32,
     /// So much of the disk is free, in MiB.
     pub(crate) disk_mib: u64,
+    /// An operator whose machine died keeps others out no longer than this.
+    pub(crate) lease_seconds: u64,
 }
 
 impl Default for Thresholds {
@@ -178,6 +180,7 @@ impl Default for Thresholds {
             session_seconds: 300,
             connections_percent: 80,
             disk_mib: 1024,
+            lease_seconds: 30,
         }
     }
 }

@@ -59,8 +59,11 @@ impl Platform {
         let redis = Redis::new(&host, env.redis.clone());
         let machine = Machine::new(&host);
         let service = |name: &str| Service::new(&host, &env.services.command, name);
+        let admin = Postgres::new(&host, env.database_admin.clone());
         Ok(Self {
-            admin: Postgres::new(&host, env.database_admin.clone()),
+            // The site's own role may not create databases.
+            db: Postgres::new(&host, env.database.clone()).administered_by(&admin),
+            admin,
             postgresql: service(&env.services.postgresql),
             redis_server: service(&env.services.redis),
             queue: Queue::new(&redis, &env.queue.name),
@@ -71,7 +74,6 @@ impl Platform {
             npm: Npm::new(&host, dir),
             prisma: Prisma::new(&Npm::new(&host, dir.join(&env.app.prisma))),
             pm2: Pm2::new(&host),
-            db: Postgres::new(&host, env.database.clone()),
             nginx: Nginx::new(&host, env.nginx.clone()),
             site: env.site.build(&host)?,
             process: loopback(env.app.port)?,
@@ -94,12 +96,16 @@ impl Platform {
 
     /// Whoever changes the site holds this.
     pub(crate) fn lock(&self) -> Lock {
-        Lock::on(format!("{self}")).lease(Duration::from_secs(30))
+        Lock::on(format!("{self}")).lease(self.lease())
     }
 
     /// Whoever writes, removes or needs backups holds this.
     pub(crate) fn backups_lock(&self) -> Lock {
-        Lock::on(format!("backups of {self}")).lease(Duration::from_secs(30))
+        Lock::on(format!("backups of {self}")).lease(self.lease())
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.env.thresholds.lease_seconds)
     }
 
     /// What the site needs in its `.env`, and what breaks without it.

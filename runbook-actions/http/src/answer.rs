@@ -109,6 +109,11 @@ fn pointer(path: &str) -> String {
     parts.split('.').filter(|part| !part.is_empty()).map(|part| format!("/{part}")).collect()
 }
 
+/// How long something took, in signs that every terminal has.
+pub(crate) fn in_ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use runbook_macros::check;
 use runbook_tls::{Certificate, Validity};
 use serde::{Deserialize, Serialize};
 
+use crate::answer::in_ms;
 use crate::client::Http;
 use crate::error::HttpError;
 use crate::exchange::system_tls;
@@ -107,7 +108,7 @@ impl Check for Ask {
         let answer = self.http.ask(cx, &request).await.map_err(unanswered)?;
         let problems = self.expect.problems(cx, &answer)?;
         let why = if problems.is_empty() {
-            format!("status {} in {:.0?}", answer.status, answer.elapsed)
+            format!("status {} in {}", answer.status, in_ms(answer.elapsed))
         } else {
             problems.join("; ")
         };

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -10,6 +10,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
 use runbook::{Address, BoxStream, Failure, Host, Observer};
 use runbook_tls::Tls;
+use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::error::HttpError;

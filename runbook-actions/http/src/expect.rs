@@ -5,7 +5,7 @@ use std::time::Duration;
 use runbook::{Input, IntoInput, Observer, Result, Visit};
 use serde_json::Value;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, in_ms};
 
 /// What an answer must look like; every part that is not so is named.
 ///
@@ -222,8 +222,9 @@ impl Part {
                 (!answer.text().contains(&wanted))
                     .then(|| format!("the body does not contain `{wanted}` ({})", answer.excerpt()))
             }
-            Self::Within(time) => (answer.elapsed > *time)
-                .then(|| format!("it took {:.1?} instead of at most {time:.1?}", answer.elapsed)),
+            Self::Within(time) => (answer.elapsed > *time).then(|| {
+                format!("it took {} instead of at most {}", in_ms(answer.elapsed), in_ms(*time))
+            }),
         })
     }
 }

@@ -46,6 +46,8 @@ mod post;
 mod request;
 mod sign_in;
 mod stripe;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod url;
 mod webhook;
 

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use runbook::{About, Context, Harmless, Input, IntoInput, Irreversible, Result, Step, Visit};
 use serde::{Deserialize, Serialize};
 
+use crate::answer::in_ms;
 use crate::client::Http;
 use crate::error::HttpError;
 use crate::expect::Expect;
@@ -112,7 +113,7 @@ impl<U> Post<U> {
         if !problems.is_empty() {
             return Err(HttpError::Unexpected { url: answer.url, problems }.into_failure());
         }
-        cx.say(format!("{request}: status {} in {:.0?}", answer.status, answer.elapsed));
+        cx.say(format!("{request}: status {} in {}", answer.status, in_ms(answer.elapsed)));
         Ok(Posted { status: answer.status, json: answer.json().unwrap_or_default() })
     }
 }

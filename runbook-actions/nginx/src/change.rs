@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use runbook::{About, Context, Input, IntoInput, Observer, Result, Rollback, Step, Visit};
+use runbook::{
+    About, Context, Input, IntoInput, Observer, Result, Rollback, Step, Visit, WriteOptions,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -117,8 +119,8 @@ impl Nginx {
 /// A step that changes one file of the configuration; see [`Nginx::change`].
 ///
 /// Verify it with any check: `.verify(..)`. If that fails, the file is put back and nginx reloaded.
-/// The file's old content is written to the journal: what in it is secret should be in a file of
-/// its own that this step does not change.
+/// The file's old content stays on the host, in a hidden file beside it that only its owner can
+/// read; the journal has its checksum. The backups of the last three changes of a file are kept.
 #[derive(Clone)]
 #[must_use = "a step does nothing until it is added to a runbook"]
 pub struct Change {
@@ -187,6 +189,9 @@ impl Step for Change {
         let different = before.content.as_deref() != Some(text.as_str());
         let sha256 = sha256(&text);
         if different {
+            if let Some(content) = &before.content {
+                back_up(cx, nginx, &before, content).await?;
+            }
             cx.on(host).write(&before.file, text).await?;
         }
         // Also if nothing is different: a run that was killed may have written and not reloaded.
@@ -200,9 +205,14 @@ impl Step for Change {
 pub struct Before {
     /// The file, links followed.
     file: PathBuf,
-    /// `None` if there was no such file.
+    /// What was in it; only known to whoever looked. It may hold secrets, which are no business of
+    /// the journal's.
+    #[serde(skip)]
     content: Option<String>,
+    /// Its checksum; `None` if there was no such file.
     sha256: Option<String>,
+    /// Where its content is kept once it is changed.
+    backup: PathBuf,
 }
 
 impl Before {
@@ -214,7 +224,9 @@ impl Before {
             false => None,
         };
         let sha256 = content.as_deref().map(sha256);
-        Ok(Self { file, content, sha256 })
+        let name = backups_of(&file) + &format!("{}-{}", cx.run_id(), cx.unit_id());
+        let backup = file.with_file_name(name.replace('/', "-"));
+        Ok(Self { file, content, sha256, backup })
     }
 }
 
@@ -226,21 +238,21 @@ impl Rollback<Change> for Before {
     async fn rollback(&self, step: &Change, done: Option<&Changed>, cx: &Context) -> Result<()> {
         let nginx = &step.nginx;
         let file = || self.file.clone();
-        if self.content.as_deref().map(sha256) != self.sha256 {
-            // A secret in it was scrubbed: better no undo than a file full of stars.
-            return Err(NginxError::Record { file: file() }.into_failure());
-        }
         let now = Self::look(step, cx).await?;
         let ours = done.map(|done| Some(done.sha256.clone()));
         if now.sha256 != self.sha256 && ours.is_some_and(|ours| ours != now.sha256) {
             return Err(NginxError::ChangedSince { file: file() }.into_failure());
         }
         if now.sha256 != self.sha256 {
-            match &self.content {
-                Some(text) => cx.on(&nginx.host).write(&self.file, text.as_str()).await?,
+            match &self.sha256 {
+                Some(_) => {
+                    let text = self.kept(cx, nginx).await?;
+                    cx.on(&nginx.host).write(&self.file, text).await?;
+                }
                 None => cx.on(&nginx.host).remove(&self.file).await?,
             }
         }
+        cx.on(&nginx.host).remove(&self.backup).await?;
         sweep(cx, nginx, &self.file).await?;
         if processes(cx, nginx).await?.is_none() {
             cx.say("nginx is not running, so it is not reloaded");
@@ -257,6 +269,51 @@ impl Rollback<Change> for Before {
     fn restored(&self, now: &Self) -> bool {
         self.sha256 == now.sha256
     }
+}
+
+impl Before {
+    /// What was in the file, from its backup.
+    async fn kept(&self, cx: &Context, nginx: &Nginx) -> Result<String> {
+        let host = cx.on(&nginx.host);
+        if host.exists(&self.backup).await? {
+            let text = host.read_text(&self.backup).await?;
+            if Some(sha256(&text)) == self.sha256 {
+                return Ok(text);
+            }
+        }
+        let (file, backup) = (self.file.clone(), self.backup.clone());
+        Err(NginxError::Backup { file, backup }.into_failure())
+    }
+}
+
+/// `.app.conf.before-`: a leading dot is matched by no `*`, so nginx does not read it.
+fn backups_of(file: &Path) -> String {
+    format!(".{}.before-", file.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// So many backups of a file are kept, this one included.
+const BACKUPS: usize = 3;
+
+/// Keeps what is in the file, on disk before the file is switched; an earlier attempt may have.
+async fn back_up(cx: &Context, nginx: &Nginx, before: &Before, content: &str) -> Result<()> {
+    let host = cx.on(&nginx.host);
+    if host.exists(&before.backup).await? {
+        return Ok(());
+    }
+    host.write_with(&before.backup, content, &WriteOptions::mode(0o600)).await?;
+    let folder = before.file.parent().unwrap_or(Path::new("/"));
+    let beginning = backups_of(&before.file);
+    let mut all: Vec<_> = host.list(folder).await?.into_iter().map(|info| info.path).collect();
+    all.retain(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning))
+            && *path != before.backup
+    });
+    // Their names begin with the time.
+    all.sort();
+    for old in all.iter().rev().skip(BACKUPS - 1) {
+        host.remove(old).await?;
+    }
+    Ok(())
 }
 
 /// Tests the whole configuration with `text` in the place of `file`, and leaves nothing behind.

@@ -77,11 +77,13 @@ pub enum NginxError {
         /// The file.
         file: PathBuf,
     },
-    /// The journal does not hold the old content as it was.
-    #[error("the journal's copy of {} is not what was there", .file.display())]
-    Record {
+    /// The backup does not hold the old content as it was.
+    #[error("the backup {} of {} is gone, or is not what was there", .backup.display(), .file.display())]
+    Backup {
         /// The file.
         file: PathBuf,
+        /// Its backup.
+        backup: PathBuf,
     },
 }
 
@@ -112,7 +114,9 @@ impl NginxError {
             Self::ChangedSince { file } => {
                 format!("compare {} with what you want, by hand", file.display())
             }
-            Self::Record { file } => format!("put {} back from a backup, by hand", file.display()),
+            Self::Backup { file, .. } => {
+                format!("put {} back from another backup, by hand", file.display())
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use runbook_core::{Command, Context, FileKind, Harmless, HostView, Observer, Result, Step};
+use runbook_core::{
+    Command, Context, Data, FileKind, Harmless, HostView, Observer, Out, Result, Step,
+};
 use runbook_macros::step;
 
 use crate::package::Npm;
@@ -43,24 +45,36 @@ pub(crate) async fn checksum(host: &HostView<'_>, dir: &Path) -> Result<Option<S
 }
 
 impl Npm {
-    /// Removes what [`install`](Self::install) and [`build`](Self::build) kept for the way back.
-    /// Put last: what comes before it can then no longer be undone without the registry.
+    /// Removes what [`install`](Self::install) and [`build`](Self::build) kept for the way back:
+    /// what comes before it can then no longer be undone without the registry. So it belongs into
+    /// `finally`, fed by the last unit that has to go well: if that gave no output, what was kept
+    /// stays; and that it could not be removed takes nothing back.
     ///
     /// ```
     /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
     /// # use runbook_node::Npm;
     /// # let shop = Npm::new(&Host::new(FakeTarget::new("web-1")), "/srv/shop");
     /// # let mut b = Runbook::new("deploy");
-    /// b.step(shop.forget_kept());
+    /// b.step(shop.build("build", [".next"]));
+    /// let fine = b.step(shop.script("smoke-test"));
+    /// b.finally(|b| {
+    ///     b.step(shop.forget_kept(&fine));
+    /// });
+    /// # b.build().unwrap();
     /// ```
     #[must_use]
-    pub fn forget_kept(&self) -> impl Step<Output = (), Rollback = Harmless> {
-        forget_kept(self)
+    pub fn forget_kept<T: Data>(
+        &self,
+        proof: &Out<T>,
+    ) -> impl Step<Output = (), Rollback = Harmless> {
+        forget_kept(self, proof.map(|_| ()))
     }
 }
 
 /// Remove what was kept for the way back
 #[step(harmless, repeatable, title = "Remove what was kept of {npm} for the way back")]
-async fn forget_kept(cx: &Context, npm: &Npm) -> Result<()> {
+async fn forget_kept(cx: &Context, npm: &Npm, proof: ()) -> Result<()> {
+    // That it is there is all that it says.
+    let () = proof;
     cx.on(npm.host()).remove_tree(npm.dir().join(FOLDER)).await
 }

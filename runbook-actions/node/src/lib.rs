@@ -15,8 +15,10 @@
 //! b.check(shop.node_at_least("20.9"));
 //! b.step(shop.install());
 //! b.step(Prisma::new(&shop).generate());
-//! b.step(shop.build("build", [".next"]));
-//! b.step(shop.forget_kept());
+//! let built = b.step(shop.build("build", [".next"]));
+//! b.finally(|b| {
+//!     b.step(shop.forget_kept(&built));
+//! });
 //! b.build().unwrap();
 //! ```
 //!

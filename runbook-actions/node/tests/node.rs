@@ -121,12 +121,35 @@ fn what_was_installed_comes_back_without_the_registry() {
     }
     let done = run(Some(Faults::repeat_every_unit()), |b| {
         b.step(package.npm().install());
-        b.step(package.npm().script("typecheck"));
-        b.step(package.npm().forget_kept());
+        let checked = b.step(package.npm().script("typecheck"));
+        b.finally(|b| {
+            b.step(package.npm().forget_kept(&checked));
+        });
     });
     assert_eq!(done.status, Status::Succeeded, "{:?}", done.finished);
     assert_eq!(package.read("node_modules/only-here"), None, "exactly what the lock says");
     assert!(!package.kept());
+}
+
+#[test]
+fn what_was_kept_is_there_until_all_went_well() {
+    let package = Package::new();
+    let old = package.read("node_modules/.package-lock.json").unwrap();
+    // The third is the clean-up itself: that it failed takes nothing back.
+    for (step, status) in [(1, Status::RolledBack), (2, Status::RolledBack), (3, Status::Failed)] {
+        package.write("node_modules/only-here", "kept");
+        let back = run(Some(Faults::fail_after(step)), |b| {
+            b.step(package.npm().install());
+            let checked = b.step(package.npm().script("typecheck"));
+            b.finally(|b| {
+                b.step(package.npm().forget_kept(&checked));
+            });
+        });
+        assert_eq!(back.status, status, "{:?}", back.finished);
+        let kept = package.read("node_modules/only-here");
+        assert_eq!(kept.as_deref(), (status == Status::RolledBack).then_some("kept"));
+        assert_eq!(package.read("node_modules/.package-lock.json").as_ref(), Some(&old));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runbook_core::{Command, Context, Exit, Host, Observer, Output, Result, Spawn};
+use runbook_core::{Command, Context, Exit, Host, Observer, Output, Result, Spawn, Stdin};
 
 use crate::app::App;
 use crate::error::Error;
@@ -78,8 +78,9 @@ impl Pm2 {
 
     /// All processes; `None` if no daemon runs.
     pub(crate) async fn list(&self, cx: &Observer) -> Result<Option<Vec<App>>> {
-        let script = include_str!("list.js");
-        let look = self.unmarked(&"node".into()).args(["-e", script]).arg(&self.0.program);
+        // By its standard input: as an argument, all of it would stand in every error.
+        let script = Stdin::Bytes(include_bytes!("list.js").to_vec());
+        let look = self.unmarked(&"node".into()).arg("-").arg(&self.0.program).stdin(script);
         let output = cx.on(&self.0.host).status(&look.read_only()).await?;
         if output.exit != Exit::Code(0) {
             return Err(Error::of(self, "jlist", &output).failure());

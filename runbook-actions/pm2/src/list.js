@@ -7,7 +7,7 @@ const socket = net.connect(path.join(home, 'rpc.sock'));
 socket.on('error', () => console.log('null'));
 socket.on('connect', () => {
   socket.destroy();
-  const said = execFileSync(process.argv[1], ['jlist', '--silent'], { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'inherit'] });
+  const said = execFileSync(process.argv[2], ['jlist', '--silent'], { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'inherit'] });
   // Notices may stand before it, and they begin with a bracket too.
   const line = said.split('\n').find((line) => line.startsWith('[{') || line.trim() === '[]');
   if (!line) { console.error('pm2 jlist printed no list'); process.exit(1); }

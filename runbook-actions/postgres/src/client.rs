@@ -35,13 +35,15 @@ pub struct Postgres {
 struct Inner {
     host: Host,
     config: Config,
+    /// Whoever creates, renames and drops databases.
+    administrator: Option<Config>,
 }
 
 impl Postgres {
     /// The database that `config` names, on the server that `host` sees there.
     #[must_use]
     pub fn new(host: &Host, config: Config) -> Self {
-        Self { inner: Arc::new(Inner { host: host.clone(), config }) }
+        Self { inner: Arc::new(Inner { host: host.clone(), config, administrator: None }) }
     }
 
     /// The host.
@@ -72,13 +74,45 @@ impl Postgres {
     /// ```
     #[must_use]
     pub fn other(&self, database: impl Into<String>) -> Self {
-        let config = Config { database: database.into(), ..self.inner.config.clone() };
+        let Inner { host, config, administrator } = &*self.inner;
+        let (host, administrator) = (host.clone(), administrator.clone());
+        let config = Config { database: database.into(), ..config.clone() };
+        Self { inner: Arc::new(Inner { host, config, administrator }) }
+    }
+
+    /// The same, but databases are created, renamed and dropped as another role: that of `admin`,
+    /// of the same server. What fills them stays this one, so that nothing of a dump is run with
+    /// the rights of a superuser.
+    ///
+    /// ```
+    /// # use runbook_core::{Host, testing::FakeTarget};
+    /// # use runbook_postgres::{Config, Postgres};
+    /// # let host = Host::new(FakeTarget::new("db-1"));
+    /// let admin = Postgres::new(&host, Config::new("shop").user("postgres"));
+    /// let shop = Postgres::new(&host, Config::new("shop").user("shop")).administered_by(&admin);
+    /// assert_eq!(shop.to_string(), "shop on db-1");
+    /// ```
+    #[must_use]
+    pub fn administered_by(&self, admin: &Self) -> Self {
+        let Inner { host, config, .. } = &*self.inner;
+        let administrator = Some(admin.config().clone());
+        let (host, config) = (host.clone(), config.clone());
+        Self { inner: Arc::new(Inner { host, config, administrator }) }
+    }
+
+    /// The database from which others are created and dropped, and the role that may.
+    pub(crate) fn maintenance(&self) -> Self {
+        self.as_administrator(&self.administrator().maintenance_database)
+    }
+
+    /// A database as the role that may create and drop it.
+    pub(crate) fn as_administrator(&self, database: &str) -> Self {
+        let config = Config { database: database.to_owned(), ..self.administrator().clone() };
         Self::new(&self.inner.host, config)
     }
 
-    /// The database from which others are created and dropped.
-    pub(crate) fn maintenance(&self) -> Self {
-        self.other(self.config().maintenance_database.clone())
+    fn administrator(&self) -> &Config {
+        self.inner.administrator.as_ref().unwrap_or(&self.inner.config)
     }
 
     /// Opens a connection on which nothing can be changed: every statement runs in a read-only

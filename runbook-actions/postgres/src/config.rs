@@ -107,7 +107,7 @@ impl Config {
     }
 
     /// The role's password. It travels by the protocol, and to the server's own programs in a
-    /// file that only its owner can read and that is removed when they end.
+    /// file without a name, which is gone when they end.
     #[must_use]
     pub fn password(mut self, password: impl Into<Secret>) -> Self {
         self.password = Some(password.into());

@@ -1,12 +1,16 @@
 //! Creating and dropping databases.
 
+mod like;
+
 use runbook_core::{Context, Irreversible, Observer, Result, Rollback, Step};
 use runbook_macros::step;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::like::{carry, create_like, differences};
 use crate::client::Postgres;
 use crate::error::Error;
 use crate::identifier::identifier;
+use crate::session::Session;
 
 /// What a drop does to sessions of others in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,14 +138,46 @@ pub(crate) async fn drop_database(
     drop_it(cx, db, others).await
 }
 
-#[derive(Deserialize)]
-struct Other {
-    pid: i32,
-    user: Option<String>,
-    application: Option<String>,
+/// Refuses to touch a database that others are connected to.
+pub(crate) async fn refuse_if_in_use(
+    session: &Session<'_>,
+    db: &Postgres,
+    what: &str,
+) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Other {
+        pid: i32,
+        user: Option<String>,
+        application: Option<String>,
+    }
+    // The server ends its own workers there by itself.
+    let others: Vec<Other> = session
+        .query(
+            "SELECT pid, usename AS user, application_name AS application FROM pg_stat_activity \
+             WHERE datname = $1 AND backend_type NOT LIKE 'autovacuum%' ORDER BY pid",
+            &[db.database().into()],
+        )
+        .await?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    let who = others.iter().map(|other| {
+        let user = other.user.as_deref().unwrap_or("?");
+        format!("{user} by {:?} (pid {})", other.application.as_deref().unwrap_or(""), other.pid)
+    });
+    let who = who.collect::<Vec<_>>().join(", ");
+    Err(Error::Unsafe {
+        place: db.to_string(),
+        why: format!("it is not {what}: in use by {who}"),
+        next: "stop what uses it, or say that other sessions are to be ended \
+               (`OtherSessions::End`)"
+            .into(),
+    }
+    .into_failure())
 }
 
-async fn drop_it(cx: &Context, db: &Postgres, others: OtherSessions) -> Result<bool> {
+/// Drops a database; says whether it was there.
+pub(crate) async fn drop_it(cx: &Context, db: &Postgres, others: OtherSessions) -> Result<bool> {
     let maintenance = db.maintenance();
     if maintenance.database() == db.database() {
         return Err(Error::Unsafe {
@@ -157,34 +193,7 @@ async fn drop_it(cx: &Context, db: &Postgres, others: OtherSessions) -> Result<b
     let session = maintenance.session(cx).await?.unlimited().await?;
     let name = identifier(db.database());
     if others == OtherSessions::Refuse {
-        let sessions: Vec<Other> = session
-            .query(
-                "SELECT pid, usename AS user, application_name AS application \
-                 FROM pg_stat_activity WHERE datname = $1",
-                &[db.database().into()],
-            )
-            .await?;
-        if !sessions.is_empty() {
-            let who: Vec<_> = sessions
-                .iter()
-                .map(|one| {
-                    let user = one.user.as_deref().unwrap_or("?");
-                    format!(
-                        "{user} by {:?} (pid {})",
-                        one.application.as_deref().unwrap_or(""),
-                        one.pid
-                    )
-                })
-                .collect();
-            return Err(Error::Unsafe {
-                place: db.to_string(),
-                why: format!("it is not dropped: in use by {}", who.join(", ")),
-                next: "stop what uses it, or say that other sessions are to be ended \
-                       (`OtherSessions::End`)"
-                    .into(),
-            }
-            .into_failure());
-        }
+        refuse_if_in_use(&session, db, "dropped").await?;
         // Whoever came in since then makes the server refuse.
         session.batch(&format!("DROP DATABASE {name}")).await?;
     } else {

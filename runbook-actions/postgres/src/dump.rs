@@ -1,8 +1,11 @@
 //! [`Dump`]: a database in a file, complete or not there at all, with its checksum beside it.
 
+mod beside;
 mod find;
+mod in_place;
 mod restore;
 mod retention;
+mod rows;
 mod scratch;
 mod verify;
 mod write;
@@ -13,14 +16,19 @@ use std::path::{Path, PathBuf};
 use runbook_core::{Check, IntoInput, Step, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::restore::{Restored, RowCounts};
-pub(crate) use self::restore::{TABLES, fill, shown};
+pub(crate) use self::restore::shown;
+pub use self::restore::{Original, Restored};
 pub use self::retention::Retention;
+pub use self::rows::RowCounts;
+pub(crate) use self::rows::TABLES;
 pub(crate) use self::scratch::contents;
 pub use self::scratch::{Scratch, TableContent, TestRestore};
+#[cfg(feature = "testing")]
+pub(crate) use self::verify::ENTRIES;
 pub use self::verify::{Contents, Verified};
 pub use self::write::PartialDump;
 use crate::client::Postgres;
+use crate::databases::OtherSessions;
 
 /// A database in a file.
 ///
@@ -169,23 +177,31 @@ impl Postgres {
         verify::verify(self, dump)
     }
 
-    /// Empties the database and fills it from a dump, in one transaction: readers see what was
-    /// there or what is in the dump, never a part. Stop the application around it.
+    /// Restores a dump into a new database beside this one, and then swaps their names: whoever
+    /// connects sees what was there or what is in the dump, never a part.
     ///
-    /// `safety` is a dump of what is there before, from which a rollback fills the database again:
-    /// one with rows, that [`dump`](Self::dump) has taken of this very database.
-    /// The dump's checksum is compared once more before anything is dropped.
+    /// The new database is filled by `pg_restore`, over several connections where the dump and the
+    /// host allow that; it gets the owner, rights, settings, comment, encoding and tablespace that
+    /// this one has. Until the swap, which is one transaction, this one is untouched, whatever
+    /// happens. What was there stays, under a name as `shop_before_20260314_150926_5d41ab`, and a
+    /// rollback gives it its name back: [`drop_replaced`](Self::drop_replaced) drops it when it is
+    /// not needed any more. Meanwhile there has to be room for both.
+    ///
+    /// At the swap nobody may be connected: stop the application before, or have its sessions ended
+    /// (`OtherSessions::End`); what it writes while the new database is filled is only in the old
+    /// one. The role has to own the database and may have to create databases;
+    /// [`administered_by`](Self::administered_by) names another role for this, and
+    /// [`replaceable`](Self::replaceable) looks beforehand.
+    /// Where that can't be, there is [`restore_in_place`](Self::restore_in_place).
     ///
     /// ```
     /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
-    /// # use runbook_postgres::{Config, Format, Postgres};
+    /// # use runbook_postgres::{Config, Format, OtherSessions, Postgres};
     /// # let shop = Postgres::new(&Host::new(FakeTarget::new("db-1")), Config::new("shop"));
     /// # let mut b = Runbook::new("restore");
     /// let dump = b.check(shop.latest_dump("/var/backups/shop"));
     /// let dump = b.check(shop.verify(dump));
-    /// let safety = b.step(shop.dump("/var/backups/shop/before-restore", Format::Custom));
-    /// let safety = b.check(shop.verify(safety));
-    /// b.step(shop.restore(dump, safety));
+    /// b.step(shop.restore(dump, OtherSessions::Refuse));
     /// # b.build().unwrap();
     /// ```
     ///
@@ -193,23 +209,89 @@ impl Postgres {
     ///
     /// ```compile_fail,E0277
     /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
-    /// # use runbook_postgres::{Config, Format, Postgres};
+    /// # use runbook_postgres::{Config, Format, OtherSessions, Postgres};
     /// # let shop = Postgres::new(&Host::new(FakeTarget::new("db-1")), Config::new("shop"));
     /// # let mut b = Runbook::new("restore");
     /// let dump = b.check(shop.latest_dump("/var/backups/shop"));
-    /// let safety = b.step(shop.dump("/var/backups/shop/before-restore", Format::Custom));
-    /// b.step(shop.restore(dump, safety));
+    /// b.step(shop.restore(dump, OtherSessions::Refuse));
     /// ```
     pub fn restore(
+        &self,
+        dump: impl IntoInput<Verified<Dump>>,
+        others: OtherSessions,
+    ) -> impl Step<Output = Restored, Rollback = Original> {
+        restore::Restore { db: self.clone(), dump: dump.into_input(), others }
+    }
+
+    /// Whether [`restore`](Self::restore) may replace this database: rights, and what hangs on it
+    /// and would stay with the old one (replication slots, subscriptions, prepared transactions).
+    ///
+    /// ```
+    /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
+    /// # use runbook_postgres::{Config, Format, OtherSessions, Postgres};
+    /// # let shop = Postgres::new(&Host::new(FakeTarget::new("db-1")), Config::new("shop"));
+    /// # let mut b = Runbook::new("restore");
+    /// b.check(shop.replaceable());
+    /// ```
+    #[must_use]
+    pub fn replaceable(&self) -> impl Check<Evidence = ()> {
+        restore::replaceable(self)
+    }
+
+    /// The databases that restores of this one have replaced more than so many days ago.
+    ///
+    /// ```
+    /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
+    /// # use runbook_postgres::{Config, Format, OtherSessions, Postgres};
+    /// # let shop = Postgres::new(&Host::new(FakeTarget::new("db-1")), Config::new("shop"));
+    /// # let mut b = Runbook::new("restore");
+    /// let old = b.check(shop.replaced_before(7));
+    /// b.irreversible(shop.drop_replaced(old), "what a restore replaced is kept for a week");
+    /// ```
+    pub fn replaced_before(&self, days: u32) -> impl Check<Evidence = Vec<String>> {
+        restore::replaced_before(self, days)
+    }
+
+    /// Drops databases that restores of this one have replaced. Refuses any other, and those that
+    /// somebody is connected to. See [`replaced_before`](Self::replaced_before), which gives the
+    /// list.
+    pub fn drop_replaced(
+        &self,
+        replaced: impl IntoInput<Vec<String>>,
+    ) -> impl Step<Output = Vec<String>, Rollback = runbook_core::Irreversible> {
+        restore::drop_replaced(self, replaced)
+    }
+
+    /// Empties the database and fills it from a dump, in one transaction: as
+    /// [`restore`](Self::restore), for a role that may not create databases, or a database that
+    /// has to stay the same one. It takes longer, as all goes through one psql.
+    ///
+    /// `safety` is a dump of what is there before, from which a rollback fills the database again:
+    /// one with rows, that [`dump`](Self::dump) has taken of this very database.
+    /// The dump's checksum is compared once more before anything is dropped.
+    ///
+    /// ```
+    /// # use runbook_core::{Host, Runbook, testing::FakeTarget};
+    /// # use runbook_postgres::{Config, Format, OtherSessions, Postgres};
+    /// # let shop = Postgres::new(&Host::new(FakeTarget::new("db-1")), Config::new("shop"));
+    /// # let mut b = Runbook::new("restore");
+    /// let dump = b.check(shop.latest_dump("/var/backups/shop"));
+    /// let dump = b.check(shop.verify(dump));
+    /// let safety = b.step(shop.dump("/var/backups/shop/before-restore", Format::Custom));
+    /// let safety = b.check(shop.verify(safety));
+    /// b.step(shop.restore_in_place(dump, safety));
+    /// # b.build().unwrap();
+    /// ```
+    pub fn restore_in_place(
         &self,
         dump: impl IntoInput<Verified<Dump>>,
         safety: impl IntoInput<Verified<Dump>>,
     ) -> impl Step<Output = Restored, Rollback = RowCounts> {
         let (dump, safety) = (dump.into_input(), safety.into_input());
-        restore::Restore { db: self.clone(), dump, safety }
+        in_place::RestoreInPlace { db: self.clone(), dump, safety }
     }
 
-    /// As [`restore`](Self::restore), for a database whose content can't be dumped any more, or
+    /// As [`restore_in_place`](Self::restore_in_place), for a database whose content can't be dumped any more, or
     /// that holds none.
     ///
     /// ```
@@ -225,7 +307,7 @@ impl Postgres {
         &self,
         dump: impl IntoInput<Verified<Dump>>,
     ) -> impl Step<Output = Restored, Rollback = runbook_core::Irreversible> {
-        restore::RestoreOver { db: self.clone(), dump: dump.into_input() }
+        in_place::RestoreOver { db: self.clone(), dump: dump.into_input() }
     }
 
     /// Restores a dump into a scratch database of the same server, counts its rows and takes

@@ -404,8 +404,18 @@ fn program_advice(why: &str) -> Option<&'static str> {
 }
 
 /// What we run there.
-const PROGRAMS: [&str; 9] =
-    ["pg_dump", "pg_restore", "psql", "gzip", "awk", "sed", "sha256sum", "tail", "mktemp"];
+const PROGRAMS: [&str; 10] = [
+    "pg_dump",
+    "pg_restore",
+    "psql",
+    "vacuumdb",
+    "gzip",
+    "awk",
+    "sed",
+    "sha256sum",
+    "tail",
+    "mktemp",
+];
 
 /// The Debian package of a program.
 fn package(program: &str) -> &'static str {

@@ -4,7 +4,7 @@ use runbook_core::{About, Context, Input, IntoInput, Observer, Result, Rollback,
 use serde::{Deserialize, Serialize};
 
 use crate::client::Postgres;
-use crate::dump::{Dump, Scratch, TableContent, Verified, contents, fill, shown};
+use crate::dump::{Dump, Scratch, TableContent, Verified, contents, shown};
 use crate::error::Error;
 use crate::session::Session;
 use crate::statements::one_transaction;
@@ -194,8 +194,7 @@ impl Step for Prove {
     async fn run(&self, cx: &Context) -> Result<Proof> {
         let dump = self.dump.get(cx)?;
         let proved = async {
-            let scratch = Scratch::create(cx, &self.db).await?;
-            fill(cx, &scratch, &dump).await?;
+            let scratch = Scratch::make(cx, &self.db, &dump).await?;
             let session = scratch.session(cx).await?.unlimited().await?;
             self.prove(&session, &scratch).await
         };

@@ -5,28 +5,20 @@ use runbook_core::{Command, Context, Failure, Observer, Output, Result, Secret, 
 use crate::client::Postgres;
 use crate::error::Error;
 
-/// Runs a program with a file that holds the password. The file is made in a folder that only its
-/// owner can enter, from what comes on standard input, and removed when the program ends; a
-/// program that is ended by a signal ends the same way: the shell waits beside it, so that it hears
-/// the signal at once. The program and its arguments are those
-/// of the script: nothing is put into its text.
-const WITH_PASSWORD: &str = r#"
+/// Runs a program with a file that holds the password: what comes on standard input, in a file that
+/// has no name any more when it is written, and is gone with the last process that has it open.
+/// libpq takes no pipe for it. The program and its arguments are those of the script: nothing is put
+/// into its text.
+pub(crate) const WITH_PASSWORD: &str = r#"
 umask 077
 PATH=${RUNBOOK_PROGRAMS:+$RUNBOOK_PROGRAMS:}$PATH
-folder=$(mktemp -d "${TMPDIR:-/tmp}/runbook-postgres.XXXXXXXX") || exit 125
-trap 'rm -rf "$folder"' EXIT
-child=
-trap 'kill $child 2>/dev/null; exit 129' HUP
-trap 'kill $child 2>/dev/null; exit 130' INT
-trap 'kill $child 2>/dev/null; exit 143' TERM
-cat >"$folder/password" || exit 125
-if [ -s "$folder/password" ]; then
-    PGPASSFILE=$folder/password
-    export PGPASSFILE
+if [ "${PGPASSFILE-}" = /proc/self/fd/9 ]; then
+    file=$(mktemp "${TMPDIR:-/tmp}/runbook-postgres.XXXXXXXX") || exit 125
+    exec 9<>"$file" || exit 125
+    rm -f -- "$file"
+    cat >&9 || exit 125
 fi
-"$@" </dev/null &
-child=$!
-wait "$child"
+exec "$@" </dev/null
 "#;
 
 /// A program of the server's, or a script of ours around several, to be run on its host.
@@ -128,6 +120,9 @@ impl<'a> Program<'a> {
             .env("PGCONNECT_TIMEOUT", config.connect_timeout.as_secs().max(1))
             .env("LC_ALL", "C")
             .stdin(password);
+        if self.connects && config.password.is_some() {
+            command = command.env("PGPASSFILE", "/proc/self/fd/9");
+        }
         if config.tls.is_some() {
             command = command.env("PGSSLMODE", "require");
         }

@@ -99,6 +99,8 @@ mod queue;
 mod reply;
 mod saved;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use crate::client::Redis;
 pub use crate::config::Config;

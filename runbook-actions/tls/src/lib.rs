@@ -23,6 +23,8 @@ mod certificate;
 mod config;
 mod connect;
 mod error;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verify;
 
 pub use crate::certificate::{Certificate, Validity};

@@ -17,6 +17,7 @@ pub(crate) fn run_started(run: &RunId, units: usize) -> Arc<Event> {
             doc: String::new(),
             preview: vec![format!("ln -sfn releases/{at} current")],
             args: Vec::new(),
+            hosts: Vec::new(),
             undo: UndoKind::Recorded,
             irreversible_because: None,
             needs: Vec::new(),

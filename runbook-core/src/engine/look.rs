@@ -12,7 +12,7 @@ use crate::check::Level;
 use crate::context::{Observer, Scope};
 use crate::erased::{ErasedCheck, Given, Gives, Looked};
 use crate::error::{Failure, FailureKind, Problem, Result};
-use crate::event::{CheckRole, EventKind, UnitId};
+use crate::event::{CheckRole, EventKind, UnitId, VerdictRecord};
 use crate::input::with_known;
 use crate::plan::Unit;
 use crate::policy::Wait;
@@ -36,19 +36,23 @@ pub(super) async fn look(
         Err(failure) => {
             let problem = failure.to_problem();
             let why = problem.message.clone();
-            let record = crate::event::VerdictRecord { level: Level::Fail, why, evidence: None };
-            note_verdict(run, &unit.id, check, role, record)?;
+            note_verdict(run, &unit.id, check, role, failed(why))?;
             return Ok(Err(problem));
         }
     };
-    let failed = record.level == Level::Fail;
+    let is_fail = record.level == Level::Fail;
     let why = record.why.clone();
     let title = note_verdict(run, &unit.id, check, role, record)?;
-    if failed {
+    if is_fail {
         let message = if why.is_empty() { title } else { format!("{title}: {why}") };
         return Ok(Err(Failure::new(FailureKind::Refused, message).to_problem()));
     }
     Ok(Ok(output))
+}
+
+/// What is known where a look failed.
+fn failed(why: String) -> VerdictRecord {
+    VerdictRecord { level: Level::Fail, why, evidence: None }
 }
 
 /// Writes the verdict down; gives the check's title.
@@ -57,7 +61,7 @@ pub(super) fn note_verdict(
     unit: &UnitId,
     check: &dyn ErasedCheck,
     role: CheckRole,
-    mut verdict: crate::event::VerdictRecord,
+    mut verdict: VerdictRecord,
 ) -> Result<String, Halt> {
     let title = with_known(&run.outputs, || check.about().title);
     let title = crate::secret::scrub(&title).into_owned();
@@ -69,7 +73,8 @@ pub(super) fn note_verdict(
 }
 
 /// Looks until the check passes or the time is up; notes the first look, every change of mind and
-/// the last one, so that a long wait does not fill the journal.
+/// the last one, so that a long wait does not fill the journal. What the last look that came to
+/// its end found is why the wait failed: that the time was up is known from the wait.
 pub(super) async fn look_until(
     run: &Arc<Run>,
     id: &UnitId,
@@ -80,26 +85,34 @@ pub(super) async fn look_until(
     let scope = run.scope(id, false);
     let deadline = Instant::now() + wait.at_most;
     let mut noted: Option<(Level, String)> = None;
+    let mut last: Option<VerdictRecord> = None;
     loop {
         let observer = Observer::new(Arc::clone(&scope));
         // One look may take no longer than what is left, but is given a second.
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let limit = if wait.at_most.is_zero() { None } else { Some(left) };
         let looked = guarded(run, &scope, limit, check.look(&observer, Gives::Evidence)).await;
+        let told_to_stop = scope.stop.reason().is_some();
         scope.stop.reset();
+        let mut cut_off = false;
         let (record, output) = match looked {
             Ok(Looked { record, output }) => (record, output),
             Err(failure) if failure.kind() == FailureKind::Cancelled => {
                 return Err(Halt::Cancelled(Some(id.clone()), failure.to_problem()));
             }
-            Err(failure) => {
-                let why = failure.to_problem().message;
-                (crate::event::VerdictRecord { level: Level::Fail, why, evidence: None }, None)
+            // It says nothing of what it looked at, but that it did not answer.
+            Err(failure) if failure.kind() == FailureKind::TimedOut && told_to_stop => {
+                cut_off = true;
+                let none = || failed("no answer came".into());
+                (last.clone().unwrap_or_else(none), None)
             }
+            Err(failure) => (failed(failure.to_problem().message), None),
         };
         let passed = record.level != Level::Fail;
         let this = (record.level, record.why.clone());
-        let over = Instant::now() + wait.every > deadline;
+        let over = cut_off || Instant::now() + wait.every > deadline;
+        let answered = last.is_some() || !cut_off;
+        last = Some(record.clone());
         if passed || over || noted.as_ref() != Some(&this) {
             let why = this.1.clone();
             noted = Some(this);
@@ -108,11 +121,13 @@ pub(super) async fn look_until(
                 return Ok(Ok(output));
             }
             if over {
-                let message = if wait.at_most.is_zero() {
-                    format!("{title}: {why}")
-                } else {
-                    let time = humantime::format_duration(wait.at_most);
-                    format!("{title}: not within {time}: {why}")
+                let time = humantime::format_duration(wait.at_most);
+                let message = match (wait.at_most.is_zero(), cut_off && answered) {
+                    (true, _) => format!("{title}: {why}"),
+                    (_, false) => format!("{title}: {why} (not within {time})"),
+                    (_, true) => {
+                        format!("{title}: {why} (not within {time}, and the last look did not end)")
+                    }
                 };
                 return Ok(Err(Failure::new(FailureKind::Refused, message).to_problem()));
             }

@@ -244,6 +244,7 @@ impl StepLife<'_> {
                 }
             }
         };
+        super::locks::still_held(run).await?;
         run.recorder.record_durable(EventKind::Started { unit: unit.id.clone(), record }).await?;
         match self.attempts().await? {
             Ok(output) => {

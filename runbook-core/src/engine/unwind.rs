@@ -45,6 +45,7 @@ impl Run {
         if units.is_empty() && !resumed_back {
             return Ok(());
         }
+        super::locks::may_undo(self).await?;
         let cause = problem.message;
         self.recorder.record_durable(EventKind::RollbackStarted { cause, units }).await?;
         let mut stuck = Vec::new();

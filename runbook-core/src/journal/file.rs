@@ -1,7 +1,7 @@
 //! [`FileStore`]: journals in a folder, one folder a run.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ const OUTPUT: &str = "output";
 ///
 /// ```text
 /// DIR/runs/RUN/journal.jsonl      what happened, one JSON object a line, each with the hash of
-///                                 the line before it
+///                                 the line before it; empty lines at its end while it is written
 /// DIR/runs/RUN/output/short.txt   captured output: of each unit the first lines
 /// DIR/runs/RUN/output/UNIT.log    what is longer, bounded
 /// DIR/runs/RUN/journal.torn       what a crash left of a last line, cut off by a resume
@@ -111,7 +111,7 @@ impl FileStore {
         let path = folder.join(JOURNAL);
         let doing = io_error("creating", &path);
         let mut file =
-            OpenOptions::new().append(true).create_new(true).open(&path).map_err(&doing)?;
+            OpenOptions::new().write(true).create_new(true).open(&path).map_err(&doing)?;
         file.try_lock().map_err(|error| doing(error.into()))?;
         let (chain, header) =
             line::lines(run, Timestamp::now(), &[]).map_err(|error| doing(error.into()))?;
@@ -125,7 +125,7 @@ impl FileStore {
         let folder = self.folder(run)?;
         let path = folder.join(JOURNAL);
         let doing = io_error("opening", &path);
-        let mut file = match OpenOptions::new().read(true).append(true).open(&path) {
+        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.not_found(run));
@@ -150,15 +150,20 @@ impl FileStore {
         if let Some(illegal) = fold_fault(&replay.events) {
             return Err(illegal.at(&path));
         }
+        let good = replay.good_bytes;
         if replay.torn_bytes > 0 {
-            cut_torn(&folder, &file, &bytes[replay.good_bytes..], replay.good_bytes as u64)?;
+            keep_torn(&folder, &bytes[good..good + replay.torn_bytes])?;
         }
+        if bytes.len() > good {
+            file.set_len(good as u64).map_err(io_error("cutting what is torn off", &path))?;
+        }
+        file.seek(SeekFrom::Start(good as u64)).map_err(io_error("opening", &path))?;
         // A process that was killed may have left lines that are not durable yet, and this one is
         // about to act on them.
         file.sync_data().map_err(io_error("making durable", &path))?;
         write_owner(&folder);
         let Some(chain) = replay.chain else { return Err(self.not_found(run)) };
-        let journal = FileJournal::new(run.clone(), path, file, chain, replay.good_bytes as u64);
+        let journal = FileJournal::new(run.clone(), path, file, chain, good as u64);
         Ok((journal, replay.events))
     }
 
@@ -314,19 +319,19 @@ fn io_error(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> JournalEr
     move |source| JournalError::Io { doing, path: path.clone(), source }
 }
 
-/// Cuts a torn last line off `file`. Its bytes are put beside it first: nothing is lost.
-fn cut_torn(folder: &Path, file: &File, torn: &[u8], good: u64) -> Result<(), JournalError> {
+/// Puts what is torn beside the journal, before it is cut off: nothing is lost.
+fn keep_torn(folder: &Path, torn: &[u8]) -> Result<(), JournalError> {
     let path = folder.join(TORN);
-    let mut keep = OpenOptions::new().create(true).append(true).open(&path);
-    keep.as_mut()
-        .map_err(|error| io::Error::new(error.kind(), error.to_string()))
-        .and_then(|keep| {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut keep| {
             keep.write_all(torn)?;
             keep.write_all(b"\n")?;
             keep.sync_data()
         })
-        .map_err(io_error("keeping the torn last line of the journal in", &path))?;
-    file.set_len(good).map_err(io_error("cutting the torn last line off", &folder.join(JOURNAL)))
+        .map_err(io_error("keeping the torn end of the journal in", &path))
 }
 
 /// Tells others who is at work here. Only a help to them, so that a failure does not matter.

@@ -464,7 +464,9 @@ fn shape_of(nodes: &[OutlineNode], said: &mut String) {
                 let _ = writeln!(said, "lock {resource}");
             }
             OutlineNode::Unit(unit) => {
-                let unit = UnitOutline { fingerprint: String::new(), ..unit.clone() };
+                // Which hosts they are is what tells branches from each other, and no more.
+                let unit =
+                    UnitOutline { fingerprint: String::new(), hosts: Vec::new(), ..unit.clone() };
                 let _ = writeln!(said, "{unit:?}");
             }
             OutlineNode::Block(block) => {

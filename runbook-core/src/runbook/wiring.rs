@@ -15,6 +15,7 @@ use crate::plan::{
 use crate::policy::{Policies, With};
 use crate::step::private::Sealed;
 use crate::step::{About, Step, UndoKind};
+use crate::target::spoken_of;
 
 impl Runbook {
     pub(super) fn frame(&mut self) -> &mut Frame {
@@ -31,7 +32,7 @@ impl Runbook {
         why: Option<String>,
     ) -> Out<S::Output> {
         let With { unit: step, policies } = step;
-        let about = step.about();
+        let about = About::of(|| step.about());
         let mut needs = Needs::default();
         step.inputs(&mut needs);
         let undo = <S::Rollback as Sealed<S>>::KIND;
@@ -47,7 +48,7 @@ impl Runbook {
         policies: Policies,
         work: impl FnOnce(Arc<dyn ErasedCheck>) -> Work,
     ) -> Out<T> {
-        let about = check.about();
+        let about = About::of(|| check.about());
         let mut needs = Needs::default();
         check.inputs(&mut needs);
         self.add(kind, about, policies, needs, work(check), UndoKind::ReadOnly, None)
@@ -76,6 +77,15 @@ impl Runbook {
             std::borrow::Cow::Borrowed(_) => text,
             std::borrow::Cow::Owned(clean) => clean,
         };
+        let titles = |checks: &[Arc<dyn ErasedCheck>]| {
+            checks.iter().map(|check| check.about().title).collect::<Vec<_>>()
+        };
+        let ((requires, verify), others) =
+            spoken_of::during(|| (titles(&policies.requires), titles(&policies.verify)));
+        let mut hosts = about.hosts;
+        hosts.extend(others);
+        hosts.sort();
+        hosts.dedup();
         let mut outline = UnitOutline {
             id: id.clone(),
             kind,
@@ -86,8 +96,9 @@ impl Runbook {
             undo,
             irreversible_because,
             needs: resolved.iter().map(|unit| self.units[*unit as usize].id.clone()).collect(),
-            requires: policies.requires.iter().map(|check| check.about().title).collect(),
-            verify: policies.verify.iter().map(|check| check.about().title).collect(),
+            hosts: hosts.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
+            requires,
+            verify,
             question: match &work {
                 Work::Manual { question, .. } => Some(question.text.clone()),
                 _ => policies.confirm.clone(),

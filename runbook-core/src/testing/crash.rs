@@ -32,15 +32,15 @@ pub struct CrashStore {
 struct Point {
     at: u64,
     passed: AtomicU64,
-    crash: Box<dyn Fn() + Send + Sync>,
+    lines: AtomicU64,
+    /// Called at each boundary, with its number and how many lines there are.
+    each: Box<dyn Fn(u64, u64) + Send + Sync>,
 }
 
 impl Point {
     fn pass(&self, run: &RunId) -> Result<(), JournalError> {
         let n = self.passed.fetch_add(1, Ordering::SeqCst) + 1;
-        if n == self.at {
-            (self.crash)();
-        }
+        (self.each)(n, self.lines.load(Ordering::SeqCst));
         if n >= self.at {
             return Err(JournalError::Closed { run: run.clone(), why: "crash on purpose".into() });
         }
@@ -55,7 +55,47 @@ impl CrashStore {
         at: u64,
         crash: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let point = Point { at, passed: AtomicU64::new(0), crash: Box::new(crash) };
+        Self::with(inner, at, move |n, _| {
+            if n == at {
+                crash();
+            }
+        })
+    }
+
+    /// Over `inner`, without a crash: calls `each` at each boundary, with its number and how many
+    /// lines the journals have by then. To find out at which of them a crash can make a
+    /// difference.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    /// use runbook_core::testing::{CrashStore, FakeTarget};
+    /// use runbook_core::{Engine, MemoryStore, RunOptions, Runbook};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let most = Arc::new(AtomicU64::new(0));
+    /// let seen = Arc::clone(&most);
+    /// let store = CrashStore::watching(MemoryStore::new(), move |_, lines| {
+    ///     seen.fetch_max(lines, SeqCst);
+    /// });
+    /// let plan = Runbook::new("nothing").build().unwrap();
+    /// Engine::new(store.clone()).run(&plan, RunOptions::new()).outcome().await.unwrap();
+    /// assert!(most.load(SeqCst) >= 2 && store.passed() > 2 * most.load(SeqCst));
+    /// # });
+    /// ```
+    pub fn watching(
+        inner: impl JournalStore + 'static,
+        each: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(inner, u64::MAX, each)
+    }
+
+    fn with(
+        inner: impl JournalStore + 'static,
+        at: u64,
+        each: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Self {
+        let (passed, lines) = (AtomicU64::new(0), AtomicU64::new(0));
+        let point = Point { at, passed, lines, each: Box::new(each) };
         Self { inner: Arc::new(inner), point: Arc::new(point) }
     }
 
@@ -87,6 +127,7 @@ impl Journal for CrashJournal {
     fn append(&self, event: &Arc<Event>) -> Result<u64, JournalError> {
         self.point.pass(&self.run)?;
         let seq = self.inner.append(event)?;
+        self.point.lines.fetch_add(1, Ordering::SeqCst);
         self.point.pass(&self.run)?;
         Ok(seq)
     }

@@ -1,5 +1,6 @@
 //! [`FakeTarget`]: scripts replies and records commands.
 
+mod disk;
 mod files;
 mod process;
 mod reply;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 
+pub use self::disk::Disk;
 use self::files::Files;
 use self::reply::Script;
 pub use self::reply::{IntoMatcher, Matcher, Reply, prefix};
@@ -64,6 +66,7 @@ pub struct FakeTarget {
 
 #[derive(Default)]
 struct World {
+    pub(super) identity: Option<String>,
     /// The one added last is asked first.
     scripts: Vec<(Matcher, Script)>,
     otherwise: Option<Reply>,
@@ -78,7 +81,11 @@ struct World {
     leftovers: Vec<(String, String)>,
 }
 
-type Listener = Arc<dyn Fn(DuplexStream) + Send + Sync>;
+#[derive(Clone)]
+struct Listener {
+    open: Arc<dyn Fn() -> bool + Send + Sync>,
+    serve: Arc<dyn Fn(DuplexStream) + Send + Sync>,
+}
 
 /// One thing that a [`FakeTarget`] was asked to do. Its `Display` is the line that
 /// [`FakeTarget::calls`] and [`FakeTarget::changes`] are compared by.
@@ -214,13 +221,74 @@ impl FakeTarget {
     /// });
     /// ```
     pub fn listen(&self, address: &Address, serve: impl Fn(DuplexStream) + Send + Sync + 'static) {
-        self.world().listeners.push((address.clone(), Arc::new(serve)));
+        self.listen_when(address, || true, serve);
+    }
+
+    /// The same while `open` says yes; else nothing listens there, as far as this was scripted.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    /// use runbook_core::testing::{FakeTarget, observer};
+    /// use runbook_core::{Address, Host};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let (web, port) = (FakeTarget::new("web-1"), Address::Tcp("127.0.0.1".into(), 3000));
+    /// let runs = Arc::new(AtomicBool::new(false));
+    /// let shop = Arc::clone(&runs);
+    /// web.listen_when(&port, move || shop.load(SeqCst), drop);
+    ///
+    /// let (host, cx) = (Host::new(web), observer());
+    /// assert!(cx.on(&host).connect(&port).await.is_err());
+    /// runs.store(true, SeqCst);
+    /// assert!(cx.on(&host).connect(&port).await.is_ok());
+    /// # });
+    /// ```
+    pub fn listen_when(
+        &self,
+        address: &Address,
+        open: impl Fn() -> bool + Send + Sync + 'static,
+        serve: impl Fn(DuplexStream) + Send + Sync + 'static,
+    ) {
+        let listener = Listener { open: Arc::new(open), serve: Arc::new(serve) };
+        self.world().listeners.push((address.clone(), listener));
+    }
+
+    /// What is on its disk, for the closures that play its programs: what they do there is no
+    /// change that somebody asked this target for, and is not recorded as one.
+    ///
+    /// ```
+    /// use runbook_core::testing::{FakeTarget, Reply, prefix};
+    /// let web = FakeTarget::new("web-1").file("/srv/shop/.env", "PORT=3000");
+    /// let disk = web.disk();
+    /// web.on(prefix("cp -a --")).reply_with(move |call| {
+    ///     match disk.copy(&call.args[3], &call.args[4]) {
+    ///         Ok(()) => Reply::ok(),
+    ///         Err(why) => Reply::exit(1).stderr(format!("cp: {why}\n")),
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        Disk::new(self)
     }
 
     /// A process that a killed run is to have left behind; ended, and named, by the next sweep of
     /// the cookie `run:unit`.
     pub fn leave(&self, cookie: impl Into<String>, process: impl Into<String>) {
         self.world().leftovers.push((cookie.into(), process.into()));
+    }
+
+    /// The same target with an identity: what a run must find again to be resumed on it.
+    ///
+    /// ```
+    /// use runbook_core::{Target, testing::FakeTarget};
+    /// let web = FakeTarget::new("web-1").with_identity("deploy@192.0.2.7:22");
+    /// assert_eq!(web.identity().as_deref(), Some("deploy@192.0.2.7:22"));
+    /// ```
+    #[must_use]
+    pub fn with_identity(self, identity: impl Into<String>) -> Self {
+        self.world().identity = Some(identity.into());
+        self
     }
 
     /// The same target with a folder there from the start, and those above it.
@@ -361,7 +429,8 @@ impl When<'_> {
         self.script(Script::Sequence(replies));
     }
 
-    /// Whatever `reply` makes of the call.
+    /// Whatever `reply` makes of the call. It may change the target's
+    /// [disk](FakeTarget::disk).
     pub fn reply_with(self, reply: impl Fn(&CommandCall) -> Reply + Send + Sync + 'static) {
         self.script(Script::With(Arc::new(reply)));
     }

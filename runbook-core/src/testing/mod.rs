@@ -5,6 +5,8 @@ mod fake;
 mod surroundings;
 
 pub use self::crash::CrashStore;
-pub use self::fake::{Call, CommandCall, FakeTarget, IntoMatcher, Matcher, Reply, When, prefix};
+pub use self::fake::{
+    Call, CommandCall, Disk, FakeTarget, IntoMatcher, Matcher, Reply, When, prefix,
+};
 pub use self::surroundings::{Surroundings, context, observer};
 pub use crate::faults::Faults;

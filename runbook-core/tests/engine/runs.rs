@@ -37,7 +37,7 @@ async fn locks_keep_two_runs_apart_and_name_the_holder() {
 }
 
 #[tokio::test]
-async fn a_broken_lock_cancels_the_run() {
+async fn a_broken_lock_stops_the_run_and_nothing_is_undone() {
     let world = World::default();
     let engine = engine();
     let mut b = Runbook::new("locked");
@@ -56,7 +56,46 @@ async fn a_broken_lock_cancels_the_run() {
         }
     }
     assert!(lost);
-    assert_eq!(handle.outcome().await.unwrap().status, Status::RolledBack);
+    let run = handle.run_id().clone();
+    let error = handle.outcome().await.unwrap_err().to_string();
+    assert!(error.starts_with("the lock on site:shop was lost: nothing more was done"), "{error}");
+    // Whoever broke it has looked by now, and decides.
+    let back = ResumeOptions::rollback(RunOptions::new());
+    let (outcome, _) = watch(engine.resume(&run, &plan, back)).await;
+    assert_eq!(outcome.status, Status::RolledBack);
+    assert!(world.map().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_whose_lock_another_run_has_by_now_stops_and_undoes_nothing() {
+    let world = World::default();
+    let engine = engine();
+    let mut b = Runbook::new("locked");
+    b.lock(Lock::on("site:shop").lease(ms(60)));
+    b.step(world.put("a", "1"));
+    b.step(world.put("b", "1").mood(Mood::Hangs));
+    let plan = b.build().unwrap();
+    let mut handle = engine.run(&plan, RunOptions::new());
+    let locks = engine.store().locks();
+    while let Some(event) = handle.next().await {
+        if matches!(&event.event, EventKind::Started { unit, .. } if unit.as_str() == "put-b") {
+            // As a run that came when the lease was over.
+            let (resource, mut other) = locks.list().await.unwrap().remove(0);
+            locks.break_lock(&resource).await.unwrap();
+            other.run = runbook_core::RunId::new("20260314-150926-k7xq");
+            other.expires = Timestamp::from_micros(other.expires.as_micros() + 3_600_000_000);
+            locks.acquire(&resource, &other).await.unwrap().unwrap();
+        }
+    }
+    let run = handle.run_id().clone();
+    let error = handle.outcome().await.unwrap_err().to_string();
+    assert!(error.contains("the lock on site:shop was lost"), "{error}");
+    assert_eq!(world.map()["a"], "1", "nothing was undone");
+    // When that run is over, this one can be taken up again.
+    locks.break_lock("site:shop").await.unwrap();
+    let back = ResumeOptions::rollback(RunOptions::new());
+    let (outcome, _) = watch(engine.resume(&run, &plan, back)).await;
+    assert_eq!(outcome.status, Status::RolledBack);
     assert!(world.map().is_empty());
 }
 

@@ -143,8 +143,52 @@ async fn a_wait_passes_when_it_comes_true_and_fails_when_time_is_up() {
     assert_eq!(events.iter().filter(|e| e.starts_with("checked")).count(), 2, "first and last");
     assert_eq!(
         outcome.finished.unwrap().problem.unwrap().message,
-        "never is 1: not within 20ms: it is not set"
+        "never is 1: it is not set (not within 20ms)"
     );
+}
+
+/// Says what it found so many times, then never again.
+struct FallsSilent {
+    after: usize,
+    looks: std::sync::atomic::AtomicUsize,
+}
+
+impl Check for FallsSilent {
+    type Evidence = ();
+    fn about(&self) -> About {
+        About::new("shop-answers", "shop answers on port 80")
+    }
+    async fn check(&self, cx: &Observer) -> Result<Verdict<()>> {
+        let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if looks < self.after {
+            return Ok(Verdict::fail((), "connection refused"));
+        }
+        Err(cx.stopped().await)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_whose_time_is_up_in_the_middle_of_a_look_says_what_was_seen_before() {
+    for (after, said) in [
+        (3, "connection refused (not within 30s, and the last look did not end)"),
+        (0, "no answer came (not within 30s)"),
+    ] {
+        let mut b = Runbook::new("wait");
+        let check = FallsSilent { after, looks: 0.into() };
+        b.wait_until(check, Wait::at_most(ms(30_000)).every(ms(2_000)));
+        let plan = b.build().unwrap();
+        let mut handle = engine().run(&plan, RunOptions::new());
+        let mut verdicts = Vec::new();
+        while let Some(event) = handle.next().await {
+            if let EventKind::Checked { verdict, .. } = &event.event {
+                verdicts.push(verdict.why.clone());
+            }
+        }
+        let problem = handle.outcome().await.unwrap().finished.unwrap().problem.unwrap();
+        assert_eq!(problem.message, format!("shop answers on port 80: {said}"));
+        let why = said.split(" (").next().unwrap();
+        assert!(verdicts.iter().all(|verdict| verdict == why), "{verdicts:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(crate) fn unit(id: &str, kind: UnitKind, undo: UndoKind) -> OutlineNode {
         doc: String::new(),
         preview: Vec::new(),
         args: Vec::new(),
+        hosts: Vec::new(),
         undo,
         irreversible_because: None,
         needs: Vec::new(),

@@ -9,4 +9,5 @@ mod kit;
 mod locks;
 mod model;
 mod state;
+mod torn;
 mod two_processes;

@@ -22,7 +22,7 @@ use crate::remote::channel::{Channel, Channels, Purpose};
 const KILLED: Exit = Exit::Code(137);
 
 /// How long docker may take to notice that a container whose processes were killed has ended.
-const NOTICED: Duration = Duration::from_millis(500);
+const NOTICED: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Exec {

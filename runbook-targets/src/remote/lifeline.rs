@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runbook_core::{BoxRead, BoxWrite, Failure, FailureKind, Result, Spawn, quote, scrub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,10 +19,7 @@ use super::words::compact;
 
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
 
-/// How long the login shell and its files may take.
-pub(super) const GREETING: Duration = Duration::from_secs(30);
-
-/// And the end of a channel, once it says nothing more.
+/// How long the end of a channel may take, once it says nothing more.
 const WORD: Duration = Duration::from_secs(1);
 
 /// One lifeline with the shells that bear its mark: they live and end together.
@@ -35,6 +32,8 @@ pub(super) struct Lifeline {
     heard: Mutex<Option<mpsc::UnboundedReceiver<Vec<u8>>>>,
     answers: Arc<Answers>,
     numbers: AtomicU64,
+    /// The end of its patience over there, unless it hears a sign of life; 0 before the first.
+    patient_until: Arc<AtomicU64>,
 }
 
 /// A command that runs.
@@ -67,6 +66,18 @@ impl Whom {
 /// Who waits for which answer; nobody can any more once the lifeline is gone.
 struct Answers(Mutex<Option<HashMap<u64, mpsc::UnboundedSender<String>>>>);
 
+/// Says that the lifeline is gone when it is dropped: with what listens to it, be it that its
+/// runtime ended, or with the attempt to open it.
+struct Heard(Option<Arc<Answers>>);
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        if let Some(answers) = &self.0 {
+            *answers.all() = None;
+        }
+    }
+}
+
 impl Answers {
     fn all(&self) -> MutexGuard<'_, Option<HashMap<u64, mpsc::UnboundedSender<String>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -84,12 +95,14 @@ impl Lifeline {
             heard: Mutex::new(Some(heard)),
             answers: Arc::new(Answers(Mutex::new(Some(HashMap::new())))),
             numbers: AtomicU64::new(1),
+            patient_until: Arc::default(),
         }
     }
 
-    /// Whether it still can end anything.
+    /// Whether it still can end anything. A runtime that nobody drives gives no sign of life.
     pub(super) fn lives(&self) -> bool {
-        self.answers.all().is_some()
+        let until = self.patient_until.load(Ordering::Relaxed);
+        self.answers.all().is_some() && (until == 0 || now() < until)
     }
 
     /// A number that only one thing of this lifeline has.
@@ -100,6 +113,7 @@ impl Lifeline {
     /// Opens it, unless it is open. Nothing may run before that.
     pub(super) async fn open<C: Channels>(&self, channels: &C, limits: &Limits) -> Result<()> {
         let open = async || {
+            let mut opening = Heard(Some(Arc::clone(&self.answers)));
             let line = format!("exec {} -c {} runbook", limits.sh, shell::BOOT);
             let channel = channels.open(&line, Purpose::Shell).await?;
             let Some(heard) = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -117,16 +131,20 @@ impl Lifeline {
             script.push_str(&SCRIPT);
             let framed = shell::framed(script.as_bytes());
             let Channel { stdin, stdout, stderr, exit } = channel;
-            tokio::spawn(speak(stdin, framed, heard, limits.beat));
-            let (answers, noise) = (Arc::clone(&self.answers), Noise::default());
+            let patience = (limits.beat * limits.beats, Arc::clone(&self.patient_until));
+            tokio::spawn(speak(stdin, framed, heard, limits.beat, patience));
+            let (answers, noise) = (Heard(Some(Arc::clone(&self.answers))), Noise::default());
             let (ready, greeting) = oneshot::channel();
             let heard = noise.clone();
             let mut listening = tokio::spawn(async move {
-                tokio::join!(listen(stdout, &answers, ready, &heard), drain(stderr, &heard));
+                tokio::join!(listen(stdout, answers, ready, &heard), drain(stderr, &heard));
                 Some(exit)
             });
-            let why = match timeout(GREETING, greeting).await {
-                Ok(Ok(())) => return Ok(()),
+            let why = match timeout(limits.greeting, greeting).await {
+                Ok(Ok(())) => {
+                    opening.0 = None;
+                    return Ok(());
+                }
                 Ok(Err(_)) => {
                     // Its own failure, if it is the connection that was lost.
                     let end = async { (&mut listening).await.ok()??.await.ok() };
@@ -135,10 +153,9 @@ impl Lifeline {
                     }
                     "there is no `sh` that works".to_owned()
                 }
-                Err(_) => format!("`sh` is not ready after {} s", GREETING.as_secs()),
+                Err(_) => format!("`sh` is not ready after {} s", limits.greeting.as_secs_f32()),
             };
             listening.abort();
-            *self.answers.all() = None;
             Err(Failure::msg(format!("{why} on {}{}", self.place, noise.said()))
                 .next(format!("look at what the login shell there makes of this line: `{line}`")))
         };
@@ -226,6 +243,12 @@ impl Lifeline {
     }
 }
 
+/// Milliseconds of a clock that goes on while a runtime's stands still.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+}
+
 /// Whole tenths of a second, rounded up.
 fn tenths(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(100)
@@ -237,6 +260,7 @@ async fn speak(
     script: Vec<u8>,
     mut heard: mpsc::UnboundedReceiver<Vec<u8>>,
     beat: Duration,
+    (patience, until): (Duration, Arc<AtomicU64>),
 ) {
     let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + beat, beat);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -245,6 +269,9 @@ async fn speak(
         if stdin.write_all(&line).await.is_err() || stdin.flush().await.is_err() {
             return;
         }
+        // Some of it may pass on the way.
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        until.store(now().saturating_add(patience / 4 * 3), Ordering::Relaxed);
         let said = tokio::select! {
             said = heard.recv() => said,
             _ = beats.tick() => Some(b"b".to_vec()),
@@ -259,7 +286,7 @@ async fn speak(
 }
 
 /// Hands its answers on: each is a line, a number and the rest.
-async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<()>, noise: &Noise) {
+async fn listen(mut stdout: BoxRead, answers: Heard, ready: oneshot::Sender<()>, noise: &Noise) {
     /// No answer is so long.
     const LONG: usize = 1 << 20;
     let (mut buffer, mut line, mut ready) = (vec![0; 4096], Vec::new(), Some(ready));
@@ -286,6 +313,7 @@ async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<(
             let text = String::from_utf8_lossy(&line);
             if let Some((number, answer)) = text.split_once(' ')
                 && let Ok(number) = number.parse::<u64>()
+                && let Some(answers) = &answers.0
                 && let Some(Some(who)) = answers.all().as_ref().map(|all| all.get(&number))
             {
                 let _ = who.send(answer.to_owned());
@@ -293,7 +321,6 @@ async fn listen(mut stdout: BoxRead, answers: &Answers, ready: oneshot::Sender<(
             line.clear();
         }
     }
-    *answers.all() = None;
 }
 
 async fn drain(mut from: BoxRead, noise: &Noise) {

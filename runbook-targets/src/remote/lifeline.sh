@@ -165,12 +165,26 @@ K() { _shell=$2 _command=$3 _pids=$5 _which=shell_tree; answer "$1" "$4" ''; }
 # Ends what runs for the unit $2, except commands that begin with $3; answers to $1.
 l() { _unit=$2 _spare=$3 _which=unit_tree; answer "$1" "$4" "$1"; }
 
+# No file stays under a temporary name. What was to make one may not have begun when it was to end:
+# it gets a moment, and what it makes then goes too.
+clear() {
+    for _p in $_files; do eval "rm -f \"\$_file$_p\""; done
+}
+forget() {
+    clear
+    [ "$_files" ] || return 0
+    for _w in 1 2 3 4 5; do
+        sleep 1
+        clear
+    done
+}
+
 # Everything ends.
 all() {
     _which=whole_tree
     end "$_grace" ''
     kill -KILL $_roots
-    for _p in $_files; do eval "rm -f \"\$_file$_p\""; done
+    forget
 }
 
 # Says when no sign of life was seen for long.
@@ -212,7 +226,7 @@ u() {
 }
 
 # Nothing runs any more.
-q() { kill "$_watch"; exit; }
+q() { kill "$_watch"; forget; exit; }
 
 exec 2>/dev/null
 trap : HUP INT QUIT TERM

@@ -70,10 +70,14 @@ impl<C: Channels> Pooled<C> {
         let permit = Arc::clone(&inner.permits).acquire_owned().await?;
         // What `asked` for nothing is a script of ours, whose shells are not isolated.
         let single = inner.limits.isolated && asked.is_some();
-        let ready = if single { inner.spare.take().await } else { inner.pool.take() };
+        let lifeline = inner.lifeline();
+        let ready = match single {
+            true => inner.spare.take(&lifeline).await,
+            false => inner.pool.take(&lifeline),
+        };
         let shell = match ready {
             Some(shell) => shell,
-            None => Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?,
+            None => Shell::open(&inner.channels, lifeline, &inner.limits).await?,
         };
         let Shell { stdin, stdout, stderr, mut about } = shell;
         command.clone_into(&mut about.whom.command);

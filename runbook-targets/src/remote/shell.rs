@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{GREETING, Lifeline, Whom};
+use super::lifeline::{Lifeline, Whom};
 use super::stream::Scanner;
 use super::target::{Inner, Limits};
 use super::words::compact;
@@ -81,7 +81,9 @@ impl Shell {
         let mark = format!("{}.{}", lifeline.id, lifeline.number());
         let line = format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh);
         let shell = channels.open(&line, Purpose::Shell);
-        let ((), channel) = tokio::try_join!(lifeline.open(channels, limits), shell)?;
+        // Both to their end: others wait for the lifeline too.
+        let (opened, channel) = tokio::join!(lifeline.open(channels, limits), shell);
+        let channel = opened.and(channel)?;
         let Channel { stdin, stdout, stderr, exit } = channel;
         let word = word();
         let mut prologue =
@@ -136,16 +138,16 @@ impl Shell {
 /// One shell that has run nothing yet, opened while others run: whoever needs a new one need not
 /// wait for a channel.
 #[derive(Default)]
-pub(super) struct Spare(Mutex<Option<JoinHandle<Result<Shell>>>>);
+pub(super) struct Spare(Mutex<Option<(Arc<Lifeline>, JoinHandle<Result<Shell>>)>>);
 
 impl Spare {
-    fn slot(&self) -> MutexGuard<'_, Option<JoinHandle<Result<Shell>>>> {
+    fn slot(&self) -> MutexGuard<'_, Option<(Arc<Lifeline>, JoinHandle<Result<Shell>>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one there is, also if it is only about to be.
-    pub(super) async fn take(&self) -> Option<Shell> {
-        let opening = self.slot().take()?;
+    /// The one of this lifeline that there is, also if it is only about to be.
+    pub(super) async fn take(&self, lifeline: &Arc<Lifeline>) -> Option<Shell> {
+        let (_, opening) = self.slot().take_if(|(of, _)| Arc::ptr_eq(of, lifeline))?;
         // Why it could not be opened is seen by whoever opens another now.
         let mut shell = opening.await.ok()?.ok()?;
         shell.waits().then_some(shell)
@@ -153,14 +155,16 @@ impl Spare {
 
     /// Opens one, unless there is one.
     pub(super) fn open<C: Channels>(&self, inner: &Arc<Inner<C>>) {
+        let lifeline = inner.lifeline();
         let mut slot = self.slot();
-        if slot.is_none() {
-            let inner = Arc::clone(inner);
-            *slot = Some(tokio::spawn(async move {
-                let shell = Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?;
+        if slot.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &lifeline)) {
+            let (inner, of) = (Arc::clone(inner), Arc::clone(&lifeline));
+            let opening = tokio::spawn(async move {
+                let shell = Shell::open(&inner.channels, lifeline, &inner.limits).await?;
                 // One that hangs must not keep those waiting who could open another.
-                timeout(GREETING, shell.greeted()).await?
-            }));
+                timeout(inner.limits.greeting, shell.greeted()).await?
+            });
+            *slot = Some((of, opening));
         }
     }
 }
@@ -170,10 +174,14 @@ impl Spare {
 pub(super) struct Pool(Mutex<Vec<Shell>>);
 
 impl Pool {
-    /// The one that was used last: its memory is warm, and the others may be let go one day.
-    pub(super) fn take(&self) -> Option<Shell> {
+    /// The one of this lifeline that was used last: its memory is warm, and the others may be let
+    /// go one day.
+    pub(super) fn take(&self, lifeline: &Arc<Lifeline>) -> Option<Shell> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let mut shell = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            let of = |shell: &Shell| Arc::ptr_eq(&shell.about.lifeline, lifeline);
+            let at = idle.iter().rposition(of)?;
+            let mut shell = idle.remove(at);
             if shell.waits() {
                 return Some(shell);
             }
@@ -182,6 +190,7 @@ impl Pool {
 
     pub(super) fn give(&self, shell: Shell, limits: &Limits) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|shell| shell.about.lifeline.lives());
         if idle.len() < limits.idle {
             idle.push(shell);
         }

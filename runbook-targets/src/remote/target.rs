@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runbook_core::{BoxRead, Command, FileInfo, Process, Result, Spawn, Stdin, WriteOptions};
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Semaphore;
 
 use super::channel::{Channels, Purpose};
@@ -35,7 +36,8 @@ pub(super) struct Inner<C: Channels> {
     pub(super) pool: Pool,
     pub(super) spare: Spare,
     pub(super) permits: Arc<Semaphore>,
-    lifeline: Mutex<Option<Arc<Lifeline>>>,
+    /// One for each runtime: it lives by tasks, which end with theirs.
+    lifelines: Mutex<Vec<(Option<Id>, Arc<Lifeline>)>>,
 }
 
 /// How much and how long.
@@ -47,6 +49,8 @@ pub(crate) struct Limits {
     pub(crate) idle: usize,
     /// Each command has a shell, and so a channel, of its own.
     pub(crate) isolated: bool,
+    /// How long the login shell and its files may take.
+    pub(crate) greeting: Duration,
     /// How often this side gives a sign of life, and after how many times of silence all is ended.
     pub(crate) beat: Duration,
     pub(crate) beats: u32,
@@ -65,6 +69,7 @@ impl Default for Limits {
             shells: 16,
             idle: 4,
             isolated: false,
+            greeting: Duration::from_secs(30),
             beat: Duration::from_secs(5),
             beats: 4,
             grace: Duration::from_secs(5),
@@ -78,8 +83,8 @@ impl Default for Limits {
 impl<C: Channels> Remote<C> {
     pub(crate) fn new(channels: C, limits: Limits) -> Self {
         let permits = Arc::new(Semaphore::new(limits.shells));
-        let (pool, spare, lifeline) = (Pool::default(), Spare::default(), Mutex::default());
-        Self(Arc::new(Inner { channels, limits, pool, spare, permits, lifeline }))
+        let (pool, spare, lifelines) = (Pool::default(), Spare::default(), Mutex::default());
+        Self(Arc::new(Inner { channels, limits, pool, spare, permits, lifelines }))
     }
 
     /// What it is made of.
@@ -169,13 +174,17 @@ impl<C: Channels> Inner<C> {
         self.channels.name()
     }
 
-    /// The lifeline that lives now; a new one if it was lost.
+    /// The lifeline of this runtime that lives now; a new one if it was lost.
     pub(super) fn lifeline(&self) -> Arc<Lifeline> {
-        let mut lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*lifeline {
-            Some(there) if there.lives() => Arc::clone(there),
-            _ => Arc::clone(lifeline.insert(Arc::new(Lifeline::new(self.name())))),
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        let mut lifelines = self.lifelines.lock().unwrap_or_else(PoisonError::into_inner);
+        lifelines.retain(|(_, lifeline)| lifeline.lives());
+        if let Some((_, there)) = lifelines.iter().find(|(id, _)| *id == here) {
+            return Arc::clone(there);
         }
+        let new = Arc::new(Lifeline::new(self.name()));
+        lifelines.push((here, Arc::clone(&new)));
+        new
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::{Shutdown, shutdown};
 use ssh2::ErrorCode;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::driver::Ready;
@@ -155,17 +156,20 @@ impl Dialer {
         // Also cuts it if nobody waits for the outcome any more.
         let cut = Cut(Some(socket.clone()));
         let (socket, login) = (socket.clone(), self.login.clone());
-        let work = tokio::task::spawn_blocking(move || log_in(socket, &*login, limit));
+        let (agreed, agreement) = oneshot::channel();
+        let work = tokio::task::spawn_blocking(move || log_in(socket, &*login, limit, agreed));
+        let work = async {
+            if timeout(self.limits.handshake, agreement).await.is_err() {
+                return Err(late("the handshake", self.limits.handshake));
+            }
+            Ok(work.await)
+        };
         // If it is late it ends as soon as its socket is cut; nobody waits for that, since the
         // login might wait for something else.
         let Ok(outcome) = timeout(limit, work).await else {
-            let seconds = limit.as_secs_f32();
-            let late = Failure::msg(format!("the login was not done within {seconds} s"));
-            return Err(late
-                .next("see whether an SSH server listens there, and what its log says")
-                .into());
+            return Err(late("the login", limit));
         };
-        let session = outcome.map_err(Failure::from)??;
+        let session = outcome?.map_err(Failure::from)??;
         cut.spare();
         Ok(session)
     }
@@ -216,10 +220,18 @@ impl Drop for Cut {
     }
 }
 
+fn late(what: &str, limit: Duration) -> Refused {
+    let seconds = limit.as_secs_f32();
+    Failure::msg(format!("{what} was not done within {seconds} s"))
+        .next("see whether an SSH server listens there, and what its log says")
+        .into()
+}
+
 fn log_in(
     socket: Arc<OwnedFd>,
     login: &dyn Login,
     limit: Duration,
+    agreed: oneshot::Sender<()>,
 ) -> Result<ssh2::Session, Refused> {
     let mut session = ssh2::Session::new().map_err(|error| refused("starting", &error))?;
     session.set_compress(false);
@@ -236,6 +248,8 @@ fn log_in(
              what its log says",
         ),
     })?;
+    // It may be late.
+    let _ = agreed.send(());
     login.authenticate(&mut session)?;
     if !session.authenticated() {
         return Err(Failure::msg("the login: the server did not accept it").into());

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use runbook_core::{Address, BoxStream, Failure, FailureKind, Problem, Result};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::background;
 use super::connect::{Dialer, Route};
 use super::driver::{Connection, Keepalive, Refusal, Reply, Request};
 use super::login::Login;
@@ -35,7 +36,9 @@ pub(crate) struct Limits {
     pub(crate) handshakes: usize,
     /// Until a TCP connection is made.
     pub(crate) connect: Duration,
-    /// Until the server knows us, from its first byte on.
+    /// Until both sides have agreed on keys, from the connection on; no longer than `login`.
+    pub(crate) handshake: Duration,
+    /// Until the server knows us, from the connection on.
     pub(crate) login: Duration,
     pub(crate) keepalive: Keepalive,
     /// After which a connection beyond the first is closed.
@@ -49,6 +52,7 @@ impl Default for Limits {
             channels: 6,
             handshakes: 4,
             connect: Duration::from_secs(15),
+            handshake: Duration::from_secs(30),
             login: Duration::from_secs(30),
             keepalive: Keepalive { interval: Duration::from_secs(15), count: 3 },
             idle: Duration::from_secs(30),
@@ -263,7 +267,8 @@ impl Pool {
         }
     }
 
-    /// Makes one more connection, in the background: a place may come free before it is there.
+    /// Makes one more connection, in the background: a place may come free before it is there, and
+    /// others than the caller may wait for it.
     fn connect(self: &Arc<Self>, class: Class, line: &mut Line) {
         line.connecting += 1;
         let pool = Arc::downgrade(self);
@@ -272,7 +277,7 @@ impl Pool {
         let first = class == Class::Commands && line.members.is_empty() && line.connecting == 1;
         let idle_after = (!first).then_some(self.limits.idle);
         let attempt = Attempt { pool: pool.clone(), class, done: false };
-        tokio::spawn(async move {
+        background::spawn(async move {
             // It is never closed.
             let _permit = handshakes.acquire_owned().await;
             let since = Instant::now();

@@ -45,9 +45,13 @@ use crate::remote::{Limits, Remote};
 /// # Commands
 /// A few persistent shells on one connection take one command after another, which is several times
 /// faster than a channel for each. Arguments, environment and input are bytes that no shell
-/// interprets. How a command ended is what `sh` makes of it: an exit code of 128 and the number of
-/// a signal is taken for that signal. [`isolated`](Self::isolated) gives each command a shell of
-/// its own.
+/// interprets. [`isolated`](Self::isolated) gives each command a shell of its own.
+///
+/// How a command ended is what `sh` makes of it, in both modes, and `sh` says the same of a program
+/// that exits with 130 as of one that SIGINT ended. Codes from 129 to 144, 152 to 155 and 157 to
+/// 159, 128 more than a signal that ends processes, are told as
+/// [`Exit::Signal`](runbook_core::Exit::Signal); all others are what the program exited with. A
+/// program that is to be told by its code on every target uses one below 126.
 ///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
@@ -82,6 +86,8 @@ struct Options {
     isolated: bool,
     verify: bool,
     connect_timeout: Option<Duration>,
+    login_timeout: Option<Duration>,
+    shell_timeout: Option<Duration>,
     keepalive: Option<Keepalive>,
     connections: Option<usize>,
 }
@@ -126,6 +132,8 @@ impl Ssh {
             isolated: false,
             verify: false,
             connect_timeout: None,
+            login_timeout: None,
+            shell_timeout: None,
             keepalive: None,
             connections: None,
         };
@@ -208,10 +216,38 @@ impl Ssh {
         self.with(|options| options.verify = true)
     }
 
-    /// How long a TCP connection may take: 15 s unless the configuration says otherwise.
+    /// How long a TCP connection may take: 15 s unless the configuration says otherwise. A
+    /// `ConnectTimeout` there bounds the handshake as well, as `ssh` does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runbook_targets::Ssh;
+    ///
+    /// // Known to be near and quick: whatever hangs is found out soon.
+    /// let web = Ssh::new("web-1")
+    ///     .connect_timeout(Duration::from_secs(2))
+    ///     .login_timeout(Duration::from_secs(5))
+    ///     .shell_timeout(Duration::from_secs(5))
+    ///     .keepalive(Duration::from_secs(5), 2);
+    /// # let _ = web;
+    /// ```
     #[must_use]
     pub fn connect_timeout(self, limit: Duration) -> Self {
         self.with(|options| options.connect_timeout = Some(limit))
+    }
+
+    /// How long the handshake and the login may take once there is a connection, with whatever an
+    /// agent asks its user for: 30 s unless said otherwise.
+    #[must_use]
+    pub fn login_timeout(self, limit: Duration) -> Self {
+        self.with(|options| options.login_timeout = Some(limit))
+    }
+
+    /// How long the login shell over there may take until it is ready for commands, with its
+    /// start-up files: 30 s unless said otherwise.
+    #[must_use]
+    pub fn shell_timeout(self, limit: Duration) -> Self {
+        self.with(|options| options.shell_timeout = Some(limit))
     }
 
     /// How often the server is asked whether it lives when it is silent, and after how many times
@@ -232,8 +268,10 @@ impl Ssh {
     /// All of it, resolved when it is first needed. What fails is tried again next time.
     async fn remote(&self) -> Result<&Remote<Connections>> {
         let make = || async {
-            let Options { isolated, verify, .. } = self.0.options;
-            let limits = Limits { isolated, verify, ..Limits::default() };
+            let Options { isolated, verify, shell_timeout, .. } = self.0.options;
+            let usual = Limits::default();
+            let greeting = shell_timeout.unwrap_or(usual.greeting);
+            let limits = Limits { isolated, verify, greeting, ..usual };
             Ok(Remote::new(self.connect_to().await?, limits))
         };
         self.0.remote.get_or_try_init(make).await
@@ -300,8 +338,16 @@ impl Options {
             (None, None) => Route::Direct { host, port },
         };
         let mut limits = Connecting::default();
-        if let Some(limit) = self.connect_timeout.or(resolved.connect_timeout) {
+        if let Some(limit) = resolved.connect_timeout {
             limits.connect = limit;
+            limits.handshake = limit;
+        }
+        if let Some(limit) = self.connect_timeout {
+            limits.connect = limit;
+        }
+        if let Some(limit) = self.login_timeout {
+            limits.login = limit;
+            limits.handshake = limit;
         }
         if let Some(interval) = resolved.alive_interval {
             limits.keepalive = Keepalive { interval, count: resolved.alive_count.max(1) };
@@ -327,6 +373,23 @@ impl fmt::Debug for Ssh {
 impl Target for Ssh {
     fn name(&self) -> &str {
         &self.0.options.name
+    }
+
+    /// What the code and the inventory say. What a configuration or a name server makes of it may
+    /// change, and may differ between operators, while the host is the same.
+    fn identity(&self) -> Option<String> {
+        let Options { place, user, port, through, .. } = &self.0.options;
+        let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let at = match (place, port) {
+            (Place::Explicit(host), port) => {
+                Address::Tcp(host.clone(), port.unwrap_or(22)).to_string()
+            }
+            (Place::Configured { name, .. }, Some(port)) => format!("{name}:{port}"),
+            (Place::Configured { name, .. }, None) => name.clone(),
+        };
+        let through = through.as_ref().and_then(Target::identity);
+        let through = through.map(|jump| format!(" through {jump}")).unwrap_or_default();
+        Some(format!("{user}{at}{through}"))
     }
 
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {

@@ -9,8 +9,8 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use insta::assert_snapshot;
-use runbook_core::testing::context;
-use runbook_core::{FileKind, Host, Target, WriteOptions};
+use runbook_core::testing::{Surroundings, context};
+use runbook_core::{Direction, EventKind, FileKind, Host, Target, TransferState, WriteOptions};
 use runbook_targets::Local;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
@@ -81,9 +81,22 @@ async fn large_content_is_streamed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large");
     let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 253) as u8).collect();
-    let (cx, host) = (context(), here());
+    let (around, host) = (Surroundings::new(), here());
+    let cx = around.context();
     cx.on(&host).write(&path, content.clone()).await.unwrap();
     assert!(cx.on(&host).read(&path).await.unwrap() == content);
+    // Whoever watches sees both, from their beginning to their end.
+    let moved = |event| match event {
+        EventKind::Transfer(file) => Some((file.direction, file.state, file.done, file.total)),
+        _ => None,
+    };
+    let moved: Vec<_> = around.events().into_iter().filter_map(moved).collect();
+    let size = 5_000_000;
+    assert_eq!(moved[0], (Direction::Up, TransferState::Moving, 0, Some(size)));
+    for direction in [Direction::Up, Direction::Down] {
+        let last = moved.iter().rfind(|(way, ..)| *way == direction);
+        assert_eq!(last, Some(&(direction, TransferState::Done, size, Some(size))), "{moved:?}");
+    }
     let copy = folder.path().join("copy");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o751)).unwrap();
     cx.on(&host).copy(&path, &copy).await.unwrap();

@@ -88,6 +88,47 @@ async fn a_server_that_is_silent_or_talks_nonsense_is_refused_in_time() {
 }
 
 #[tokio::test]
+async fn how_long_to_wait_for_a_silent_server_can_be_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    let short = Duration::from_millis(300);
+    let silent = || broken(|stream| wait_for_end(&stream));
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let all: Vec<_> = listener.incoming().flatten().collect();
+            drop(all);
+        });
+        port
+    };
+    let host = format!("Host web-1\n HostName 127.0.0.1\n Port {port}\n ConnectTimeout 1\n");
+    fs::write(&config, host).unwrap();
+    let configured = || Ssh::new("web-1").config_file(&config).auth(Auth::new().without_agent());
+    let sshd = Sshd::builder().config("ForceCommand sleep 1000").start();
+    let mut said = Vec::new();
+    for ssh in [
+        silent().login_timeout(short),
+        configured(),
+        // What the code says goes before what the configuration says.
+        configured().login_timeout(short),
+        to(&sshd).named("web-1").shell_timeout(short),
+        to(&sshd).named("web-1").shell_timeout(short).isolated(),
+    ] {
+        let failure = refused(ssh).await;
+        assert_eq!(failure.kind(), FailureKind::Failed, "nothing ran: {failure}");
+        said.push(failure.to_string());
+    }
+    assert_snapshot!(said.join("\n"), @"
+    `sh -c true` on web-1: connecting to web-1: the handshake was not done within 0.3 s
+    `sh -c true` on web-1: connecting to web-1: the handshake was not done within 1 s
+    `sh -c true` on web-1: connecting to web-1: the handshake was not done within 0.3 s
+    `sh -c true` on web-1: `sh` is not ready after 0.3 s on web-1
+    `sh -c true` on web-1: `sh` is not ready after 0.3 s on web-1
+    ");
+}
+
+#[tokio::test]
 async fn a_server_that_runs_nothing_is_an_error_that_says_what_it_says() {
     let mut said = Vec::new();
     for forced in ["/bin/false", "/bin/true", "/usr/sbin/nologin", "echo 'no shell for you'"] {

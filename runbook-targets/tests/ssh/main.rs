@@ -23,6 +23,7 @@ mod sudo;
 #[path = "../it/support.rs"]
 mod support;
 
+mod cut_link;
 mod durable;
 mod files_far;
 mod hostile;
@@ -30,6 +31,7 @@ mod latency;
 mod left_behind;
 mod limits;
 mod routes;
+mod runtimes;
 
 use lab::{Proxy, Sshd};
 use runbook_core::Host;

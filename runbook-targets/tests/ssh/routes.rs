@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use insta::assert_snapshot;
 use lab::{Agent, KeyKind, Sshd, keygen};
 use runbook_core::testing::context;
-use runbook_core::{FailureKind, Host, Result, Secret};
-use runbook_targets::{Auth, HostKeys, Ssh};
+use runbook_core::{FailureKind, Host, Result, Secret, Target};
+use runbook_targets::{Auth, HostKeys, Local, Ssh, Sudo};
 
 use crate::support::{comes_true, sh, soon};
 use crate::to;
@@ -217,4 +217,29 @@ async fn an_agent_signs_in_with_the_one_of_its_keys_that_is_taken() {
     );
     let config = configuration(dir.path(), &[&sshd], &text);
     assert_eq!(soon(run(Ssh::new("web").config_file(config), "echo in")).await.unwrap(), "in");
+}
+
+#[test]
+fn what_a_host_is_can_be_told_from_its_name() {
+    let of = |ssh: Ssh| ssh.named("db-1").identity().unwrap();
+    let jump = Ssh::at("bastion.example.org").user("jump").port(2222);
+    let said = [
+        of(Ssh::at("192.0.2.7")),
+        of(Ssh::at("2001:db8::7").user("deploy").port(2200)),
+        of(Ssh::at("192.0.2.7").user("deploy").through(&jump)),
+        of(Ssh::new("web-1")),
+        of(Ssh::new("web-1").user("deploy").port(2200)),
+        Sudo::new(Host::new(Ssh::at("192.0.2.7")), "postgres").identity().unwrap(),
+    ];
+    assert_snapshot!(said.join("\n"), @"
+    192.0.2.7:22
+    deploy@[2001:db8::7]:2200
+    deploy@192.0.2.7:22 through jump@bastion.example.org:2222
+    web-1
+    deploy@web-1:2200
+    192.0.2.7:22 as postgres
+    ");
+    // The name says all that there is to say.
+    assert_eq!(Local::new().identity(), None);
+    assert_eq!(Sudo::new(Host::new(Local::new()), "postgres").identity(), None);
 }

@@ -166,7 +166,8 @@ impl View<'_> {
             String::new()
         };
         self.row(lines, Worth::Active, node, mark, elapsed, &note);
-        if let Some(line) = node.tail.back() {
+        let transfer = node.transfer.as_ref().map(text::transfer);
+        if let Some(line) = transfer.as_ref().or(node.tail.back()) {
             let depth = if self.state.phase == Phase::Back { 1 } else { node.depth };
             let line = format!("{}{}", self.style.bar(), self.style.text(line));
             let room = self.room().saturating_sub(depth * 2 + 2);

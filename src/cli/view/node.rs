@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use runbook_core::{
-    BlockKind, Level, Problem, SkipReason, Timestamp, UnitId, UnitKind, UnitOutline, VerdictRecord,
+    BlockKind, Level, Problem, SkipReason, Timestamp, Transfer, UnitId, UnitKind, UnitOutline,
+    VerdictRecord,
 };
 
 /// A unit or a block.
@@ -23,6 +24,8 @@ pub(crate) struct Node {
     /// The latest lines of output.
     pub(crate) tail: VecDeque<String>,
     pub(crate) progress: Option<(u64, Option<u64>)>,
+    /// The file that moved last, while it moves.
+    pub(crate) transfer: Option<Transfer>,
     /// The latest verdict that says something about it.
     pub(crate) verdict: Option<VerdictRecord>,
     pub(crate) problem: Option<Problem>,
@@ -83,6 +86,7 @@ impl Node {
             started: false,
             tail: VecDeque::new(),
             progress: None,
+            transfer: None,
             verdict: None,
             problem: None,
             retrying: None,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use runbook_core::{
     BlockKind, BlockOutcome, CheckRole, Decision, Event, EventKind, Level, LockHolder, Mode,
     OutlineNode, Problem, Question, ResumeMode, RunFinished, RunStarted, SkipReason, Timestamp,
-    UnitId, Waiting,
+    TransferState, UnitId, Waiting,
 };
 
 use super::node::{Kind, Node, State};
@@ -351,6 +351,7 @@ impl ViewState {
                 node.ended = None;
                 node.tail.clear();
                 node.progress = None;
+                node.transfer = None;
             }
             E::Undone { .. } => {
                 end(node, State::Undone);
@@ -391,6 +392,14 @@ impl ViewState {
                 }
             }
             E::Progress { done, total, .. } => node.progress = Some((*done, *total)),
+            E::Transfer(transfer) => match &node.transfer {
+                _ if transfer.state == TransferState::Moving => {
+                    node.transfer = Some((**transfer).clone());
+                }
+                // Of several at a time, the end of one is not that of the others.
+                Some(moving) if moving.is_of(transfer) => node.transfer = None,
+                _ => {}
+            },
             E::Previewed { satisfied, .. } => node.satisfied = *satisfied,
             _ => {}
         }

@@ -309,6 +309,48 @@ fn retries_progress_waits_and_locks_are_told_while_they_last() {
 }
 
 #[test]
+fn a_file_on_its_way_is_the_last_line_of_its_unit() {
+    use runbook_core::{Direction, Transfer, TransferState};
+    const MIB: u64 = 1 << 20;
+    let mut story = Story::of(72, UNICODE, |b| {
+        b.step(step("Upload"));
+        b.step(step("Fetch the dump"));
+    });
+    let file = |unit: &str, direction, state, done, total, elapsed_ms| {
+        EventKind::Transfer(Box::new(Transfer {
+            unit: unit.into(),
+            host: "web1".into(),
+            path: if unit == "upload" { "/srv/shop.tar.gz" } else { "/srv/\x1b[31mdump" }.into(),
+            direction,
+            state,
+            done,
+            total,
+            elapsed_ms,
+        }))
+    };
+    let (up, down) = (Direction::Up, Direction::Down);
+    let (moving, done) = (TransferState::Moving, TransferState::Done);
+    let mut told = Vec::new();
+    let mut tell = |story: &mut Story, event: EventKind| {
+        story.tell(event.clone());
+        let at = Timestamp::from_micros(story.now);
+        let plain = crate::cli::plain::line(&story.view, &Event { at, event }, UNICODE);
+        let screen = story.screen(24).split_once("=====\n").unwrap().1.to_owned();
+        told.push(format!("{screen}\nplain: {plain:?}"));
+    };
+    story.start("upload").say("upload", "the folder is there");
+    tell(&mut story, file("upload", up, moving, 0, Some(100 * MIB), 0));
+    tell(&mut story, file("upload", up, moving, 42 * MIB, Some(100 * MIB), 688));
+    tell(&mut story, file("upload", up, done, 100 * MIB, Some(100 * MIB), 1_639));
+    story.done("upload").start("fetch-the-dump");
+    tell(&mut story, file("fetch-the-dump", down, moving, 900 << 10, None, 250));
+    tell(&mut story, file("fetch-the-dump", down, moving, 3 * MIB / 2, Some(5 << 30), 500));
+    tell(&mut story, file("fetch-the-dump", down, TransferState::Cut, 2 * MIB, None, 700));
+    tell(&mut story, file("fetch-the-dump", down, done, 900, Some(900), 0));
+    insta::assert_snapshot!(told.join("\n-----\n"));
+}
+
+#[test]
 fn a_branch_that_is_isolated_is_told_with_its_failure() {
     let mut story = Story::of(72, UNICODE, |b| {
         let rolling = Rolling { max_failed: 1, ..Rolling::default() };

@@ -110,3 +110,14 @@ while read -r device point rest; do
 done </proc/mounts
 rm -rf -- "$folder"
 "#;
+
+/// How many bytes an ordinary user may still write there.
+///
+/// # Panics
+/// The folder is not there.
+#[must_use]
+pub fn free_space(folder: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(folder)
+        .unwrap_or_else(|error| panic!("looking for space in {}: {error}", folder.display()));
+    disk.f_bavail * disk.f_frsize
+}

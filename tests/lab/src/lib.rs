@@ -40,7 +40,7 @@ pub use crate::ca::{Ca, Certificate};
 pub use crate::command::{Failure, try_run};
 pub use crate::docker::{Container, Docker};
 pub use crate::faults::SmallDisk;
-pub use crate::folder::Folder;
+pub use crate::folder::{Folder, free_space};
 pub use crate::git::{Release, Remote};
 pub use crate::http::{Http, Reply, Request, get};
 pub use crate::nginx::Nginx;

@@ -14,14 +14,14 @@ pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
     let eaf = &Platform::new(env)?;
     b.lock(eaf.lock());
     b.check(eaf.git.is_clean());
-    b.group("By machine", |b| {
+    let looked_at = b.group("By machine", |b| {
         for script in ["typecheck", "lint", "test:unit"] {
             b.step(eaf.npm.script(script).named(script));
         }
         b.step(eaf.npm.build("build", env.app.built.clone()).timeout(Platform::BUILD));
         b.observe(eaf.npm.audit(Severity::High));
         b.check(eaf.variables.has(Platform::required()));
-        b.check(eaf.variables.is_private());
+        b.check(eaf.variables.is_private())
     });
     b.checklist(
         "By a person",
@@ -34,6 +34,8 @@ pub(crate) fn release_checklist(b: &mut Runbook, env: &Env) -> Result<()> {
                 .doc(format!("That is {}.", eaf.on_call())),
         ],
     );
-    b.step(eaf.npm.forget_kept());
+    b.finally(|b| {
+        b.step(eaf.npm.forget_kept(&looked_at));
+    });
     Ok(())
 }

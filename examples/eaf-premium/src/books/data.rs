@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use runbook::{Manual, Param, Result, Runbook, Step, Wait, runbook};
 use runbook_host::Retention as Old;
-use runbook_postgres::{Format, Retention};
+use runbook_postgres::{Format, OtherSessions, Retention};
 use serde::{Deserialize, Serialize};
 
 use super::release::works;
@@ -39,15 +39,18 @@ pub(crate) fn backup(b: &mut Runbook, env: &Env) -> Result<()> {
         let archives = eaf.machine.folder(eaf.archives());
         let rule = Old::days(env.backups.retention_days).keep_last(6).named("files-*.tar.gz*");
         let old = b.check(archives.list_old(rule));
-        b.irreversible(archives.remove(old), why);
+        b.irreversible(archives.remove(old), why.as_str());
+        let replaced = b.check(eaf.db.replaced_before(env.backups.retention_days));
+        b.irreversible(eaf.db.drop_replaced(replaced), why);
     });
     Ok(())
 }
 
 /// Restore the database
 ///
-/// Only from a dump that was verified, with the site stopped around it. What is there now is dumped
-/// first: if anything fails, also after the restore, the database is as it was.
+/// Only from a dump that was verified, with the site stopped around it. The dump fills a new
+/// database, which takes the place of the old one when it is whole: if anything fails, also after
+/// the restore, the old one is given its name back. It stays until backups of its age are removed.
 #[runbook]
 pub(crate) fn restore(
     b: &mut Runbook,
@@ -87,6 +90,7 @@ pub(crate) fn restore_database(b: &mut Runbook, eaf: &Platform, dump: Option<Pat
             Some(dump) => b.check(db.existing_dump(dump)),
             None => b.check(db.latest_dump(eaf.dumps())),
         };
+        b.check(db.replaceable());
         b.check(db.verify(dump))
     });
     stop_what_writes(
@@ -97,9 +101,7 @@ pub(crate) fn restore_database(b: &mut Runbook, eaf: &Platform, dump: Option<Pat
     );
     b.wait_until(db.unused(), Wait::at_most(Duration::from_secs(30)));
     b.group("Restore", |b| {
-        let safety = b.step(db.dump(eaf.aside(), Format::Custom));
-        let safety = b.check(db.verify(safety));
-        b.step(db.restore(dump, safety));
+        b.step(db.restore(dump, OtherSessions::Refuse));
         b.step(eaf.prisma.generate());
     });
     start_again(b, eaf);

@@ -45,11 +45,13 @@ pub(crate) fn deploy(
         );
     }
     let restarted = restart(b, eaf, ask);
-    b.group("Prove that it works", |b| {
+    let proven = b.group("Prove that it works", |b| {
         works(b, eaf);
-        b.check(eaf.pm2.no_errors_since(eaf.app(), restarted));
+        b.check(eaf.pm2.no_errors_since(eaf.app(), restarted))
     });
-    b.step(eaf.npm.forget_kept());
+    b.finally(|b| {
+        b.step(eaf.npm.forget_kept(&proven));
+    });
     Ok(())
 }
 
@@ -75,8 +77,12 @@ pub(crate) fn return_to(
         works(b, eaf);
         b.check(eaf.pm2.no_errors_since(eaf.app(), restarted));
     });
-    b.step(eaf.npm.forget_kept());
     data::decide_to_restore(b, eaf);
+    // Also after a restore, which may be what makes it fail.
+    let well = b.check(eaf.process.get("/api/v1/health", Platform::healthy()));
+    b.finally(|b| {
+        b.step(eaf.npm.forget_kept(&well));
+    });
     Ok(())
 }
 

@@ -103,6 +103,9 @@ pub(crate) fn quick_plan(b: &mut Runbook, env: &Env) -> Result<()> {
     });
 
     b.wait_until(eaf.process.get("/api/v1/health", Platform::healthy()), eaf.start());
-    b.check(eaf.site.get("/login", Expect::ok()));
+    let well = b.check(eaf.site.get("/login", Expect::ok()));
+    b.finally(|b| {
+        b.step(eaf.npm.forget_kept(&well));
+    });
     Ok(())
 }

@@ -93,25 +93,30 @@ fn a_full_disk_leaves_no_half_backup(stage: &Stage) {
 }
 
 fn a_cut_connection_leaves_the_database_whole(stage: &Stage) {
+    let (postgres, database) = (stage.world.postgres(), stage.world.database());
+    // So much that filling the new database takes a moment.
+    let ballast = format!(
+        "set role {}; create table ballast as \
+         select n, md5(n::text) || md5((-n)::text) as text from generate_series(1, 400000) n; \
+         create index on ballast (text)",
+        stage.world.role()
+    );
+    postgres.psql(database, &ballast);
     stage.run(&["run", "backup"], 0);
-    let before = content(stage);
+    let oid = || postgres.psql("postgres", "select oid, datname from pg_database order by 1");
+    let before = (content(stage), oid());
     let proxy = stage.world.ssh_proxy();
     stage.write_ssh_config("ssh_config", proxy.port(), &stage.path("known_hosts"));
-    // Slow enough that the lock is there before the restore begins, which then waits for it.
-    proxy.delay(Duration::from_millis(150));
     let run = stage.run_up_to(&["run", "restore", "--yes"], "started   restore/restore");
-    let (postgres, database) = (stage.world.postgres(), stage.world.database());
-    let lock = postgres.hold_lock(database, "\"Copy\"");
-    let waits = "select count(*) from pg_stat_activity where application_name like \
-                 'runbook restore%' and wait_event_type = 'Lock'";
-    wait_until("the restore to be in the middle", SOON, || postgres.psql(database, waits) == "1");
-    proxy.delay(Duration::ZERO);
+    let fills = "select count(*) > 0 from pg_stat_activity where application_name = \
+                 'runbook restore' and datname like 'runbook_restore%' and state = 'active'";
+    wait_until("the restore to be in the middle", SOON, || postgres.psql("postgres", fills) == "t");
     proxy.cut();
-    drop(lock);
     let said = run.finish();
     assert_eq!(said.code, Some(1), "{}", said.text);
     assert!(said.text.contains("rolled back"), "{}", said.text);
-    assert_eq!(content(stage), before);
+    assert_eq!((content(stage), oid()), before, "the very same databases, and no other");
+    postgres.psql(database, "drop table ballast");
     stage.world.wait_for_site();
     stage.run(&["run", "verify"], 0);
 }

@@ -1,6 +1,8 @@
 //! Deploys: good ones, bad ones, two at once, and one whose operator is gone.
 
-use lab::Release;
+use std::time::Duration;
+
+use lab::{Release, wait_until};
 
 use crate::Test;
 use crate::operator::Stage;
@@ -14,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_site_is_stopped_and_started", the_site_is_stopped_and_started),
     ("the_second_of_two_operators_is_told_who", the_second_of_two_operators_is_told_who),
     ("a_killed_operator_resumes", a_killed_operator_resumes),
+    ("a_frozen_operator_who_lost_the_lock_stops", a_frozen_operator_who_lost_the_lock_stops),
 ];
 
 fn a_deploy_takes_the_site_to_the_next_release(stage: &Stage) {
@@ -111,4 +114,47 @@ fn a_killed_operator_resumes(stage: &Stage) {
         assert_eq!(stage.head(), stage.world.remote().commit_of(Release::Second), "{at}");
         stage.run(&["run", "verify"], 0);
     }
+}
+
+/// As a laptop that is closed in mid-deploy, and opened when somebody else has gone on.
+fn a_frozen_operator_who_lost_the_lock_stops(stage: &Stage) {
+    let short = stage.config().replace("disk_mib = 10", "disk_mib = 10\nlease_seconds = 3");
+    stage.write("eaf-premium.toml", &short);
+    let first = stage.run_up_to(
+        &["run", "deploy", "--migrate", "--reason", "release 1.1"],
+        "started   switch-the-code/install",
+    );
+    first.freeze();
+    let ends = |said: &str| {
+        let rest = said.split_once("its lease ends at ").map(|(_, rest)| rest.to_owned());
+        rest.map(|rest| rest.split(',').next().unwrap_or_default().to_owned())
+    };
+    let mut lease = None;
+    wait_until("the lease to run out", Duration::from_secs(60), || {
+        let said = stage.ask(&["run", "stop", "--yes", "--reason", "taking over"]);
+        lease = ends(&said.text).or(lease.take());
+        said.code == Some(0)
+    });
+    if let Some(lease) = lease {
+        let now = runbook::Timestamp::now().to_string();
+        assert!(now > lease, "it was taken at {now}, and was held until {lease}");
+    }
+    let (version, head) = (stage.world.health().is_err(), stage.head());
+    assert!(version, "the second has stopped the site");
+    first.thaw();
+    let said = first.finish();
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(said.text.contains("lost eaf-platform on eaf-lab"), "{}", said.text);
+    // It neither went on nor back: the site is as the second has left it.
+    assert_eq!(stage.head(), head);
+    assert!(stage.world.health().is_err(), "nobody has started it again");
+    let runs = stage.run(&["runs"], 0);
+    assert!(runs.contains("interrupted"), "{runs}");
+    let lost = runs.lines().find(|line| line.contains("interrupted")).unwrap_or_default();
+    let id = lost.split_whitespace().find(|word| word.len() == 20).unwrap_or_default();
+    stage.write("eaf-premium.toml", &stage.config());
+    stage.run(&["run", "start"], 0);
+    stage.run(&["rollback", id], 0);
+    assert_eq!(stage.version(), Release::First.version());
+    stage.run(&["run", "verify"], 0);
 }

@@ -322,6 +322,21 @@ impl Started {
         self.child.kill();
     }
 
+    /// Stops it as it is, and all that it would do (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.pid().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Said {
         self.lines.read_to_string(&mut self.text).unwrap();

@@ -3,5 +3,6 @@
 mod answers;
 mod changes;
 mod ends;
+mod fake;
 mod logins;
 mod server;

@@ -113,6 +113,9 @@ async fn an_address_is_denied_and_let_in_again() {
 
     // And undone: the file that was not there before is gone again.
     std::fs::remove_file(&file).unwrap();
+    for backup in site.files().iter().filter(|name| name.contains(".block.conf.before-")) {
+        std::fs::remove_file(site.path(backup)).unwrap();
+    }
     let end = run(|b| {
         let deny = nginx.deny(&file, "127.0.0.0/8");
         b.step(deny.verify(nginx.answers(&site.address(), NAME, "/", 200u16)));
@@ -242,15 +245,45 @@ async fn a_change_that_was_killed_half_way_is_undone_and_swept() {
 }
 
 #[tokio::test]
-async fn a_record_that_was_scrubbed_is_not_put_back() {
+async fn what_was_there_is_kept_beside_for_its_owner_only_and_not_in_the_journal() {
+    use std::os::unix::fs::PermissionsExt as _;
     let site = Site::start();
-    let step = site.nginx().deny(site.path("conf.d/app.conf"), "192.0.2.66");
-    let before = Before::record(&step, &context()).await.unwrap();
-    let json = serde_json::to_string(&before).unwrap().replace("127.0.0.1", "***");
-    let scrubbed: Before = serde_json::from_str(&json).unwrap();
-    let failure = scrubbed.rollback(&step, None, &context()).await.unwrap_err().to_string();
-    assert!(failure.contains("the journal's copy of"), "{failure}");
-    assert!(site.read("conf.d/app.conf").contains("127.0.0.1"));
+    let (file, original) = (site.path("conf.d/app.conf"), site.read("conf.d/app.conf"));
+    let step = site.nginx().deny(&file, "192.0.2.66");
+    let cx = context();
+    let before = Before::record(&step, &cx).await.unwrap();
+    let journaled = serde_json::to_string(&before).unwrap();
+    assert!(!journaled.contains("127.0.0.1"), "{journaled}");
+    let before: Before = serde_json::from_str(&journaled).unwrap();
+    step.run(&cx).await.unwrap();
+    let backup = || site.files().into_iter().find(|name| name.contains(".app.conf.before-"));
+    let backup_path = site.path(&backup().unwrap());
+    let mode = std::fs::metadata(&backup_path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // One that somebody has touched is not put back.
+    std::fs::write(&backup_path, "# nothing").unwrap();
+    let failure = before.rollback(&step, None, &cx).await.unwrap_err().to_string();
+    assert!(failure.contains("is gone, or is not what was there"), "{failure}");
+    assert!(site.read("conf.d/app.conf").contains("192.0.2.66"));
+    std::fs::write(&backup_path, &original).unwrap();
+    before.rollback(&step, None, &cx).await.unwrap();
+    assert_eq!(site.read("conf.d/app.conf"), original);
+    assert_eq!(backup(), None);
+}
+
+#[tokio::test]
+async fn the_backups_of_the_last_three_changes_are_kept() {
+    let site = Site::start();
+    let nginx = site.nginx();
+    for last in 1..=5 {
+        let end = run(|b| {
+            b.step(nginx.deny(site.path("conf.d/app.conf"), format!("192.0.2.{last}")));
+        })
+        .await;
+        assert_eq!(end.status, Status::Succeeded, "{:?}", end.problem);
+    }
+    let backups = site.files().into_iter().filter(|name| name.contains(".before-")).count();
+    assert_eq!(backups, 3);
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use runbook_core::{About, Context, Input, Observer, Result, Rollback, Step, Visi
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::restore::{TABLES, fill, shown};
-use super::{Dump, Verified};
+use super::restore::shown;
+use super::rows::TABLES;
+use super::{Dump, Verified, beside};
 use crate::client::Postgres;
 use crate::error::Error;
-use crate::identifier::{Table, identifier, literal};
+use crate::identifier::{Table, identifier};
 use crate::session::Session;
 
 /// What a restored copy held; from [`Postgres::test_restore`].
@@ -66,28 +67,14 @@ impl Scratch {
         session.batch(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&name))).await
     }
 
-    /// Makes an empty one, as `db` in encoding and order.
-    pub(crate) async fn create(cx: &Context, db: &Postgres) -> Result<Postgres> {
+    /// Makes one that is like `db` and holds what is in a dump.
+    pub(crate) async fn make(
+        cx: &Context,
+        db: &Postgres,
+        dump: &Verified<Dump>,
+    ) -> Result<Postgres> {
         let scratch = Self::database(cx, db);
-        let session = db.maintenance().session(cx).await?.unlimited().await?;
-        let (encoding, collate, ctype): (String, String, String) = session
-            .one(
-                "SELECT pg_encoding_to_char(encoding), datcollate::text, datctype::text \
-                 FROM pg_database WHERE datname = $1",
-                &[db.database().into()],
-            )
-            .await?;
-        let name = identifier(scratch.database());
-        // What an attempt of this unit that was killed left behind.
-        session.batch(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
-        session
-            .batch(&format!(
-                "CREATE DATABASE {name} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
-                literal(&encoding),
-                literal(&collate),
-                literal(&ctype)
-            ))
-            .await?;
+        beside::make(cx, db, &scratch, dump).await?;
         Ok(scratch)
     }
 }
@@ -137,9 +124,8 @@ impl Step for RestoreTest {
 
 impl RestoreTest {
     async fn test(&self, cx: &Context, dump: &Verified<Dump>) -> Result<TestRestore> {
-        let scratch = Scratch::create(cx, &self.db).await?;
         let started = Instant::now();
-        fill(cx, &scratch, dump).await?;
+        let scratch = Scratch::make(cx, &self.db, dump).await?;
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let session = scratch.session(cx).await?.unlimited().await?;
         let (tables, large_objects) = contents(&session).await?;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use runbook_core::testing::Surroundings;
 use runbook_core::{Check as _, Host, Status, Step as _};
-use runbook_postgres::{Dump, Format, Postgres, Retention, Table, Verified};
+use runbook_postgres::{Dump, Format, OtherSessions, Postgres, Retention, Table, Verified};
 
 use runbook_targets::Local;
 
@@ -68,10 +68,21 @@ async fn a_restore_gives_back_what_was_dumped_in_every_format() {
              CREATE SCHEMA later; CREATE TABLE later.t (n int REFERENCES orders); \
              SELECT lo_unlink(4711); SELECT lo_create(99); CREATE EXTENSION pg_trgm",
         );
+        let again = dump.clone();
+        let outcome = run(|b| {
+            b.step(db.restore(dump, OtherSessions::Refuse));
+        })
+        .await;
+        assert_eq!(outcome.status, Status::Succeeded, "{format}: {:?}", outcome.finished);
+        assert_eq!(all(&cluster, db.database()), before, "{format}");
+        cluster.psql(
+            db.database(),
+            "DROP VIEW happy; CREATE TABLE later (n int); SELECT lo_unlink(4711); SELECT lo_create(99)",
+        );
         let outcome = run(|b| {
             let safety = b.step(db.dump(cluster.path("dumps"), Format::Custom));
             let safety = b.check(db.verify(safety));
-            b.step(db.restore(dump, safety));
+            b.step(db.restore_in_place(again, safety));
         })
         .await;
         assert_eq!(outcome.status, Status::Succeeded, "{format}: {:?}", outcome.finished);
@@ -98,20 +109,38 @@ async fn the_owner_of_a_database_restores_it_beside_an_extension_of_a_superuser(
         let dump = step(db.dump(cluster.path("dumps"), format)).await.unwrap();
         let dump = verified(&db, dump).await;
         cluster.psql(&name, "UPDATE notes SET n = 2");
-        let outcome = run(|b| {
-            let safety = b.step(db.dump(cluster.path("dumps"), format));
-            let safety = b.check(db.verify(safety));
-            b.step(db.restore(dump, safety));
-        })
-        .await;
-        assert_eq!(outcome.status, Status::Succeeded, "{format}: {:?}", outcome.finished);
-        assert_eq!(cluster.psql(&name, "SELECT n FROM notes"), "1", "{format}");
-        assert_eq!(cluster.psql(&name, "SELECT count(*) FROM pg_extension"), "2", "{format}");
+        // It may not create databases: somebody else does that for it.
+        let failure = step(db.restore(dump.clone(), OtherSessions::Refuse)).await.unwrap_err();
+        assert!(failure.to_string().contains("may not create databases"), "{failure}");
+        assert!(!check(db.replaceable()).await.unwrap().passed());
+        let administered = db.administered_by(&cluster.database(&name));
+        assert!(check(administered.replaceable()).await.unwrap().passed());
+        for in_place in [false, true] {
+            let dump = dump.clone();
+            let outcome = run(|b| {
+                if in_place {
+                    let safety = b.step(db.dump(cluster.path("dumps"), format));
+                    let safety = b.check(db.verify(safety));
+                    b.step(db.restore_in_place(dump, safety));
+                } else {
+                    b.step(administered.restore(dump, OtherSessions::Refuse));
+                }
+            })
+            .await;
+            assert_eq!(outcome.status, Status::Succeeded, "{format}: {:?}", outcome.finished);
+            assert_eq!(cluster.psql(&name, "SELECT n FROM notes"), "1", "{format}");
+            let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'notes'";
+            assert_eq!(cluster.psql(&name, owner), format!("owner {format}"));
+            let extensions = "SELECT string_agg(extname || coalesce(obj_description(oid, \
+                'pg_extension'), ''), ',' ORDER BY 1) FROM pg_extension WHERE extname = 'pg_trgm'";
+            assert_eq!(cluster.psql(&name, extensions), "pg_trgmit's\nof two lines", "{format}");
+            cluster.psql(&name, "UPDATE notes SET n = 2");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_rolled_back_restore_puts_back_what_was_there() {
+async fn a_rolled_back_restore_in_place_puts_back_what_was_there() {
     let cluster = Cluster::shared();
     let db = cluster.create("undone", SHOP);
     let dump = step(db.dump(cluster.path("dumps"), Format::Gzip)).await.unwrap();
@@ -121,7 +150,7 @@ async fn a_rolled_back_restore_puts_back_what_was_there() {
     let outcome = run(|b| {
         let safety = b.step(db.dump(cluster.path("dumps"), Format::Custom));
         let safety = b.check(db.verify(safety));
-        b.step(db.restore(dump, safety));
+        b.step(db.restore_in_place(dump, safety));
         b.check(db.rows::<i32>("It holds what it should", "SELECT 1 WHERE false", []));
     })
     .await;
@@ -151,8 +180,13 @@ async fn a_dump_cut_short_or_changed_by_a_byte_is_refused_before_anything_is_dro
             let failure = step(db.restore_over(proof.clone())).await.unwrap_err();
             assert!(failure.to_string().contains("its SHA-256 is"), "{failure}");
             let safety = verified(&db, step(db.dump(cluster.path("dumps"), format)).await.unwrap());
-            let failure = step(db.restore(proof.clone(), safety.await)).await.unwrap_err();
+            let failure = step(db.restore_in_place(proof.clone(), safety.await)).await.unwrap_err();
             assert!(failure.to_problem().next.unwrap().contains("nothing was dropped"));
+            let restored = run(|b| {
+                b.step(db.restore(proof.clone(), OtherSessions::End));
+            });
+            let finished = restored.await.finished.unwrap();
+            assert_eq!(finished.status, Status::RolledBack, "{format}: {finished:?}");
             // Nor with a checksum that somebody wrote anew: it is not whole.
             let cut = bad.len() < good.len();
             let sum = sha256(&dump.path);
@@ -203,6 +237,14 @@ async fn a_restore_that_fails_half_way_changes_nothing() {
         let dump = verified(&source, dump).await;
         cluster.psql(source.database(), "DROP TABLE z; DROP ROLE short_lived");
         let before = all(&cluster, db.database());
+        let outcome = run(|b| {
+            b.step(db.restore(dump.clone(), OtherSessions::Refuse));
+        });
+        let finished = outcome.await.finished.unwrap();
+        assert_eq!(finished.status, Status::RolledBack, "{format}: {finished:?}");
+        let text = finished.problem.unwrap().message;
+        assert!(text.contains("role \"short_lived\" does not exist"), "{format}: {text}");
+        assert_eq!(all(&cluster, db.database()), before, "{format}");
         let failure = step(db.restore_over(dump)).await.unwrap_err();
         let text = failure.to_string();
         assert!(text.contains("role \"short_lived\" does not exist"), "{format}: {text}");

@@ -4,8 +4,11 @@
 mod databases;
 mod dumps;
 mod failures;
+mod fake;
+mod large;
 mod operations;
 mod queries;
+mod restores;
 mod ssh;
 mod support;
 mod tls;

@@ -3,7 +3,7 @@
 use lab::Sshd;
 use runbook_core::testing::{self, Surroundings};
 use runbook_core::{FailureKind, Host, Status, Step as _};
-use runbook_postgres::{Format, Postgres};
+use runbook_postgres::{Format, OtherSessions, Postgres};
 use runbook_targets::{Auth, Ssh};
 
 use crate::support::{Cluster, Spec, check, run, step, until};
@@ -35,9 +35,7 @@ async fn a_server_behind_ssh_is_dumped_restored_and_undone() {
             let dump = b.check(db.verify(dump));
             b.step(db.test_restore(dump));
             b.irreversible(db.execute("lose rows", "DELETE FROM t WHERE n > 7", []), "test");
-            let safety = b.step(db.dump(cluster.path("dumps/ssh"), Format::Custom));
-            let safety = b.check(db.verify(safety));
-            b.step(db.restore(dump, safety));
+            b.step(db.restore(dump, OtherSessions::Refuse));
             b.check(db.rows::<i32>("all are back", "SELECT 1 FROM t HAVING count(*) = 5000", []));
             b.irreversible(db.execute("lose rows", "DELETE FROM t WHERE n > 9", []), "test");
         })
@@ -98,4 +96,50 @@ async fn a_connection_cut_in_the_middle_of_a_restore_leaves_the_database_whole()
     until(|| cluster.psql("postgres", running) == "0").await;
     let rows = cluster.psql("shop", "SELECT string_agg(n::text, ',' ORDER BY n) FROM a");
     assert!(rows == "1,2" || rows == "1", "{rows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_while_the_new_database_is_filled_leaves_the_old_one_untouched() {
+    let cluster = Cluster::start(Spec::default());
+    // What it computes for each row takes a minute from now on.
+    cluster.create(
+        "shop",
+        "CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql \
+            AS 'BEGIN RETURN n; END'; \
+         CREATE TABLE t (n int, m int GENERATED ALWAYS AS (slow(n)) STORED); \
+         INSERT INTO t VALUES (1); \
+         CREATE OR REPLACE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql \
+            AS 'BEGIN PERFORM pg_sleep(60); RETURN n; END'",
+    );
+    let mut sshd = Sshd::start();
+    let db = over(&sshd, &cluster, "shop");
+    let dump = step(db.dump(cluster.path("dumps/ssh"), Format::Custom)).await.unwrap();
+    let dump = check(db.verify(dump)).await.unwrap().into_evidence();
+    let oid = || cluster.psql("postgres", "SELECT oid FROM pg_database WHERE datname = 'shop'");
+    let before = oid();
+    let filling = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'runbook_restore%' \
+                   AND wait_event = 'PgSleep'";
+    let around = Surroundings::new();
+    let cx = around.context();
+    let restore = db.restore(dump.clone(), OtherSessions::Refuse);
+    let cutting = async {
+        until(|| cluster.psql("postgres", filling) == "1").await;
+        sshd.stop();
+    };
+    let (failure, ()) = tokio::join!(restore.run(&cx), cutting);
+    assert_eq!(failure.unwrap_err().kind(), FailureKind::Disconnected);
+    assert_eq!(oid(), before);
+    // Whoever comes back, to go on or to undo it, meets nothing of the first attempt.
+    cluster.psql(
+        "shop",
+        "CREATE OR REPLACE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql \
+            AS 'BEGIN RETURN n; END'",
+    );
+    let local = cluster.database("shop");
+    let now = step(local.dump(cluster.path("dumps/ssh"), Format::Custom)).await.unwrap();
+    let now = check(local.verify(now)).await.unwrap().into_evidence();
+    let restored = local.restore(now, OtherSessions::Refuse).run(&cx).await.unwrap();
+    assert_eq!(restored.rows.total(), 1);
+    assert_ne!(oid(), before);
+    assert_eq!(cluster.psql("postgres", filling), "0");
 }

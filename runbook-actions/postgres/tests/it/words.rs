@@ -18,7 +18,11 @@ fn a_runbook_page() {
     let safety = b.step(shop.dump("/var/backups/shop/before", Format::Gzip));
     let safety = b.check(shop.verify(safety));
     b.check(shop.unused());
-    b.step(shop.restore(dump, safety));
+    b.step(shop.restore_in_place(dump, safety));
+    b.check(shop.replaceable());
+    b.step(shop.restore(dump, OtherSessions::Refuse));
+    let replaced = b.check(shop.replaced_before(7));
+    b.irreversible(shop.drop_replaced(replaced), "a week has passed");
     let note = Migration::new(
         "note",
         "ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text",

@@ -3,6 +3,7 @@
 
 mod bull;
 mod failures;
+mod fake;
 mod keys;
 mod queues;
 mod server;

@@ -21,7 +21,7 @@ struct Node {
 }
 
 #[derive(Clone)]
-enum What {
+pub(super) enum What {
     File(Vec<u8>),
     Dir,
     Link(PathBuf),
@@ -91,6 +91,13 @@ impl Files {
             _ => Vec::new(),
         };
         self.nodes.iter().map(|(path, node)| (node.info(path), content(node))).collect()
+    }
+
+    /// What is below a folder, sorted by path.
+    pub(super) fn below(&self, folder: &Path) -> Vec<(PathBuf, What)> {
+        let Ok((folder, _)) = self.node(folder, true) else { return Vec::new() };
+        let below = self.nodes.iter().filter(|(path, _)| path.starts_with(&folder));
+        below.map(|(path, node)| (path.clone(), node.what.clone())).collect()
     }
 
     /// Where `path` leads: links in its folders are followed, and in its last part if `last`.
@@ -204,6 +211,24 @@ impl Files {
         Ok(())
     }
 
+    /// Copies with modes and times, links as links, to a name that is free.
+    pub(super) fn copy_tree(&mut self, from: &Path, to: &Path) -> Refused<()> {
+        let (from, _) = self.node(from, false)?;
+        let to = self.resolve(to, false)?;
+        if self.nodes.contains_key(&to) {
+            return Err(format!("{} is in the way", to.display()));
+        }
+        let copied: Vec<_> = self.nodes.range(from.clone()..).collect();
+        let copied = copied.into_iter().filter_map(|(path, node)| {
+            let rest = path.strip_prefix(&from).ok()?;
+            let new = if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) };
+            Some((new, node.clone()))
+        });
+        let copied: Vec<_> = copied.collect();
+        self.nodes.extend(copied);
+        Ok(())
+    }
+
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Refused<()> {
         let (from, node) = self.node(from, false)?;
         let moved_dir = matches!(node.what, What::Dir);
@@ -239,6 +264,12 @@ impl Files {
     pub(super) fn set_mode(&mut self, path: &Path, mode: u32) -> Refused<()> {
         let path = self.resolve(path, true)?;
         self.nodes.get_mut(&path).ok_or(MISSING)?.mode = mode & 0o7777;
+        Ok(())
+    }
+
+    pub(super) fn touch(&mut self, path: &Path, modified: SystemTime) -> Refused<()> {
+        let path = self.resolve(path, true)?;
+        self.nodes.get_mut(&path).ok_or(MISSING)?.modified = modified;
         Ok(())
     }
 

@@ -134,17 +134,25 @@ impl Reply {
 pub(super) enum Script {
     Always(Reply),
     Sequence(VecDeque<Reply>),
-    With(Arc<dyn Fn(&CommandCall) -> Reply + Send + Sync>),
+    With(MakeReply),
+}
+
+type MakeReply = Arc<dyn Fn(&CommandCall) -> Reply + Send + Sync>;
+
+/// What is scripted for one call.
+pub(super) enum Scripted {
+    Reply(Reply),
+    With(MakeReply),
 }
 
 impl Script {
-    pub(super) fn next(&mut self, call: &CommandCall) -> Option<Reply> {
-        match self {
-            Self::Always(reply) => Some(reply.clone()),
-            Self::Sequence(replies) if replies.len() > 1 => replies.pop_front(),
-            Self::Sequence(replies) => replies.front().cloned(),
-            Self::With(reply) => Some(reply(call)),
-        }
+    pub(super) fn next(&mut self) -> Option<Scripted> {
+        Some(match self {
+            Self::Always(reply) => Scripted::Reply(reply.clone()),
+            Self::Sequence(replies) if replies.len() > 1 => Scripted::Reply(replies.pop_front()?),
+            Self::Sequence(replies) => Scripted::Reply(replies.front()?.clone()),
+            Self::With(reply) => Scripted::With(Arc::clone(reply)),
+        })
     }
 }
 

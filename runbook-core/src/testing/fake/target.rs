@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 
 use super::process::FakeProcess;
-use super::reply::End;
+use super::reply::{End, Scripted};
 use super::{Call, CommandCall, FakeTarget, line};
 use crate::command::{Command, Stdin};
 use crate::error::{During, Failure, Result};
@@ -19,6 +19,10 @@ use crate::target::{Address, BoxRead, BoxStream, FileInfo, Process, Spawn, Targe
 impl Target for FakeTarget {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn identity(&self) -> Option<String> {
+        self.world().identity.clone()
     }
 
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
@@ -39,7 +43,7 @@ impl Target for FakeTarget {
             cookie: spawn.cookie.clone(),
             line: line.clone(),
         };
-        let (at, reply) = {
+        let (at, scripted) = {
             let mut world = self.connected()?;
             world.commands += 1;
             let at = world.calls.len();
@@ -53,8 +57,9 @@ impl Target for FakeTarget {
                 .iter_mut()
                 .rev()
                 .find(|(matcher, _)| matcher.matches(&line, command))
-                .and_then(|(_, script)| script.next(&call));
-            let reply = scripted.or_else(|| world.otherwise.clone()).ok_or_else(|| {
+                .and_then(|(_, script)| script.next());
+            let otherwise = || world.otherwise.clone().map(Scripted::Reply);
+            let scripted = scripted.or_else(otherwise).ok_or_else(|| {
                 let scripted: Vec<_> =
                     world.scripts.iter().map(|(matcher, _)| format!("{matcher:?}")).collect();
                 let scripted =
@@ -62,7 +67,12 @@ impl Target for FakeTarget {
                 Failure::msg(format!("no reply is scripted for it (scripted: {scripted})"))
                     .next("script one with `on(..).reply(..)`, or a default with `otherwise(..)`")
             })?;
-            (at, reply)
+            (at, scripted)
+        };
+        // A closure may look at this target and change it.
+        let reply = match scripted {
+            Scripted::Reply(reply) => reply,
+            Scripted::With(reply) => reply(&call),
         };
         if let End::NotStarted(problem) = reply.end {
             return Err(problem.into());
@@ -140,18 +150,19 @@ impl Target for FakeTarget {
     }
 
     async fn connect(&self, address: &Address) -> Result<BoxStream> {
-        let serve = {
+        let listeners: Vec<_> = {
             let mut world = self.connected()?;
             world.calls.push(Call::Connect(address.to_string()));
-            let listener = world.listeners.iter().rev().find(|(at, _)| at == address);
-            listener.map(|(_, serve)| serve.clone())
+            let there = world.listeners.iter().rev().filter(|(at, _)| at == address);
+            there.map(|(_, listener)| listener.clone()).collect()
         };
-        let serve = serve.ok_or_else(|| {
+        let listener = listeners.into_iter().find(|listener| (listener.open)());
+        let listener = listener.ok_or_else(|| {
             self.refused(&format!("connecting to {address}"), "nothing listens there")
                 .next("script it with `listen(..)`")
         })?;
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        serve(theirs);
+        (listener.serve)(theirs);
         Ok(Box::new(ours))
     }
 }

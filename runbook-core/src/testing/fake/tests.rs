@@ -145,6 +145,36 @@ async fn what_listens_can_be_spoken_with() {
 }
 
 #[tokio::test]
+async fn a_reply_may_change_the_disk() {
+    let target = FakeTarget::new("web-1").dir("/srv");
+    let disk = target.disk();
+    target.on("pm2 start shop").reply_with(move |_| {
+        disk.write("/srv/pids/shop.pid", "7").unwrap();
+        Reply::ok()
+    });
+    context().on(&host(&target)).run(&Command::new("pm2").args(["start", "shop"])).await.unwrap();
+    assert_eq!(target.text("/srv/pids/shop.pid"), "7");
+    assert_eq!(target.changes(), ["pm2 start shop"]);
+}
+
+#[test]
+fn a_copy_on_the_disk_keeps_modes_and_links_and_refuses_what_is_in_the_way() {
+    let target = FakeTarget::new("web-1")
+        .file_with_mode("/srv/a/one", "1", 0o600)
+        .file("/srv/a2/other", "2")
+        .link("/srv/a/link", "one");
+    let disk = target.disk();
+    disk.copy("/srv/a", "/srv/b").unwrap();
+    assert_eq!(disk.stat("/srv/b/one").unwrap().mode, 0o600);
+    assert_eq!(disk.stat("/srv/b/link").unwrap().link.as_deref(), Some(Path::new("one")));
+    assert!(disk.stat("/srv/b2").is_none());
+    assert_eq!(disk.copy("/srv/a", "/srv/b").unwrap_err(), "/srv/b is in the way");
+    assert_eq!(disk.copy("/srv/c", "/srv/d").unwrap_err(), "no such file or directory");
+    drop(target);
+    assert_eq!(disk.write("/srv/x", "").unwrap_err(), "the target is gone");
+}
+
+#[tokio::test]
 async fn files_keep_modes_and_links_as_a_real_system_does() {
     let target = FakeTarget::new("web-1")
         .file_with_mode("/etc/shop.conf", "old", 0o600)

@@ -78,13 +78,16 @@ impl<C: Channels> Temp<C> {
 
     /// Removes it now.
     pub(in super::super) async fn remove(&mut self) {
-        // First what might still make it.
+        // First what might still make it. What has not begun can't be found: then the lifeline
+        // looks once more for the file when it ends.
+        let mut sure = true;
         if let Some(mut process) = self.process.take() {
-            let _ = process.kill(Duration::ZERO).await;
+            let killed = process.kill(Duration::ZERO).await;
+            sure = killed.is_ok() && !process.is_lost();
         }
         if let Some(path) = self.path.take() {
             let removed = call(&self.inner, "remove", super::script::REMOVE, [path]).await;
-            if removed.is_ok() {
+            if removed.is_ok() && sure {
                 self.lifeline.tell(format!("u {}", self.number).into_bytes());
             }
         }

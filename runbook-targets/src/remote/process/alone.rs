@@ -220,6 +220,13 @@ impl<C: Channels> Alone<C> {
     }
 }
 
+impl<C: Channels> Alone<C> {
+    /// Whether nobody can know what became of it: it may not even have begun.
+    pub(in super::super) fn is_lost(&self) -> bool {
+        matches!(self.ended, Some(Err(_)))
+    }
+}
+
 /// What the lifeline was told to be running.
 struct Running {
     lifeline: Arc<Lifeline>,
@@ -267,8 +274,11 @@ impl<C: Channels> Process for Alone<C> {
     }
 
     async fn kill(&mut self, grace: Duration) -> Result<()> {
-        if self.ended.is_some() {
-            return Ok(());
+        match &self.ended {
+            Some(Ok(_)) => return Ok(()),
+            // It may be its channel alone that was lost.
+            Some(Err(_)) => return self.lifeline.kill(&self.whom, false, grace).await,
+            None => {}
         }
         self.lifeline.kill(&self.whom, false, grace).await?;
         if timeout(WORD, self.wait()).await.is_err() {

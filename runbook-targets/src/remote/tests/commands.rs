@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runbook_core::testing::context;
-use runbook_core::{Command, Exit, Host, Secret};
+use runbook_core::{Command, Exit, Host, Secret, Stdin};
 
 use super::here::{Far, Here, SHELLS, hosts};
 use super::support::{sh, soon};
@@ -105,6 +105,37 @@ async fn commands_do_and_fail_as_they_do_here() {
                 }
                 (Ok(expected), Err(got)) => panic!("{command}: {expected:?}, but {got}"),
                 (Err(expected), Ok(got)) => panic!("{command}: {expected}, but {got:?}"),
+            }
+        }
+    }
+}
+
+/// In every mode: a shell does not tell the two apart, and a channel's own word for it can't be
+/// told from that of a channel which was closed too early.
+#[tokio::test]
+async fn a_code_that_names_a_signal_is_told_as_that_signal_and_others_as_they_are() {
+    let ended = async |host: &Host, command: Command| {
+        soon(context().on(host).run_unchecked(&command)).await.unwrap().exit
+    };
+    let local = Host::new(Local::new());
+    for sh_ in SHELLS {
+        for isolated in [false, true] {
+            let limits = crate::remote::Limits { sh: sh_, isolated, ..Default::default() };
+            let host = Host::new(Far::with(&Here::new(), limits));
+            let piped = |command: Command| command.stdin(Stdin::Bytes(vec![b'x'; 32 << 10]));
+            for code in [1, 125, 128, 145, 151, 156, 160, 255] {
+                let command = sh(&format!("exit {code}"));
+                assert_eq!(ended(&host, command.clone()).await, Exit::Code(code));
+                assert_eq!(ended(&host, piped(command)).await, Exit::Code(code));
+            }
+            for signal in [1, 2, 9, 13, 15, 24, 27, 29, 31] {
+                let by_code = sh(&format!("exit {}", 128 + signal));
+                assert_eq!(ended(&host, by_code.clone()).await, Exit::Signal(signal));
+                assert_eq!(ended(&host, piped(by_code.clone())).await, Exit::Signal(signal));
+                assert_eq!(ended(&local, by_code).await, Exit::Code(128 + signal));
+                let by_signal = sh(&format!("kill -{signal} $$"));
+                assert_eq!(ended(&host, by_signal.clone()).await, Exit::Signal(signal));
+                assert_eq!(ended(&local, by_signal).await, Exit::Signal(signal));
             }
         }
     }

@@ -6,7 +6,7 @@ use runbook_core::testing::{Surroundings, context};
 use runbook_core::{Command, FailureKind, Host, Secret, Spawn, Stdin, Target};
 
 use super::here::{Far, Here, SHELLS};
-use super::support::{Mark, comes_true, sh, soon};
+use super::support::{LONG, Mark, comes_true, sh, soon};
 use crate::remote::Limits;
 
 /// A shell, a child, one in a session of its own, and one adopted by init with a child: six.
@@ -108,6 +108,35 @@ async fn a_silent_connection_ends_everything_over_there() {
         comes_true("none runs", || mark.living().is_empty()).await;
         comes_true("no channel is open", || here.open_channels() == 0).await;
         drop(process);
+    }
+}
+
+/// A program that drives its runtime only now and then gives no sign of life between.
+#[test]
+fn after_a_runtime_stood_still_commands_can_be_ended_again() {
+    for (sh_, isolated) in each() {
+        let (mark, here) = (Mark::new(), Here::new());
+        let host = Host::new(far(&here, sh_, isolated));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let process = runtime.block_on(async {
+            let command = mark.on(sh(FAMILY));
+            let process = soon(host.target().spawn(&command, &Spawn::new("t"))).await.unwrap();
+            all_six_run(&mark).await;
+            process
+        });
+        let deadline = std::time::Instant::now() + LONG;
+        while !mark.living().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "it is not ended over there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        runtime.block_on(async {
+            let command = mark.on(sh(FAMILY)).timeout(Duration::from_millis(500));
+            let failure = soon(context().on(&host).run(&command)).await.unwrap_err();
+            assert_eq!(failure.kind(), FailureKind::TimedOut, "{failure}");
+            assert!(failure.to_string().contains("its process tree was ended"), "{failure}");
+            assert_eq!(mark.living(), [0; 0]);
+            drop(process);
+        });
     }
 }
 
