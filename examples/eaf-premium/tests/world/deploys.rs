@@ -131,6 +131,7 @@ fn a_frozen_operator_who_lost_the_lock_stops(stage: &Stage) {
     };
     let mut lease = None;
     wait_until("the lease to run out", Duration::from_secs(60), || {
+        std::thread::sleep(Duration::from_millis(200));
         let said = stage.ask(&["run", "stop", "--yes", "--reason", "taking over"]);
         lease = ends(&said.text).or(lease.take());
         said.code == Some(0)
@@ -148,7 +149,7 @@ fn a_frozen_operator_who_lost_the_lock_stops(stage: &Stage) {
     // It neither went on nor back: the site is as the second has left it.
     assert_eq!(stage.head(), head);
     assert!(stage.world.health().is_err(), "nobody has started it again");
-    let runs = stage.run(&["runs"], 0);
+    let runs = stage.run(&["runs", "--limit", "0"], 0);
     assert!(runs.contains("interrupted"), "{runs}");
     let lost = runs.lines().find(|line| line.contains("interrupted")).unwrap_or_default();
     let id = lost.split_whitespace().find(|word| word.len() == 20).unwrap_or_default();
