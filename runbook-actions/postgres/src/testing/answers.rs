@@ -173,108 +173,6 @@ fn len(length: usize) -> FakeValue {
     FakeValue::Int(i64::try_from(length).unwrap_or(i64::MAX))
 }
 
-/// Makes, drops and renames databases; `None` if the statement does none of it. What hangs on a
-/// database besides its tables is the same for all here.
-fn of_databases(world: &mut World, sql: &str) -> Option<Result<(), Refusal>> {
-    let named = |rest: &str| rest.split('"').nth(1).map(str::to_owned);
-    let missing =
-        |name: &str| Err(Refusal::new("3D000", format!("database \"{name}\" does not exist")));
-    let taken =
-        |name: &str| Err(Refusal::new("42P04", format!("database \"{name}\" already exists")));
-    if let Some(rest) = sql.strip_prefix("CREATE DATABASE ") {
-        let name = named(rest)?;
-        if world.databases.contains_key(&name) {
-            return Some(taken(&name));
-        }
-        let oid = world.next_oid;
-        world.next_oid += 1;
-        world.databases.insert(name, Database { oid, ..Database::default() });
-    } else if let Some(rest) = sql.strip_prefix("DROP DATABASE ") {
-        let name = named(rest)?;
-        if world.databases.remove(&name).is_none() && !rest.starts_with("IF EXISTS") {
-            return Some(missing(&name));
-        }
-    } else if let Some((from, to)) =
-        sql.strip_prefix("ALTER DATABASE ").and_then(|rest| rest.split_once(" RENAME TO "))
-    {
-        let (from, to) = (named(from)?, named(to)?);
-        if from == world.database && !world.sessions.is_empty() {
-            let why = format!("database \"{from}\" is being accessed by other users");
-            return Some(Err(Refusal::new("55006", why)));
-        }
-        if world.databases.contains_key(&to) {
-            return Some(taken(&to));
-        }
-        let Some(moved) = world.databases.remove(&from) else { return Some(missing(&from)) };
-        world.databases.insert(to, moved);
-    } else if !(sql.starts_with("ALTER DATABASE ") && sql.contains(" CONNECTION LIMIT ")) {
-        return None;
-    }
-    Some(Ok(()))
-}
-
-/// What is asked about databases; `None` if it is something else.
-fn about_databases(world: &World, sql: &str, values: &[Option<String>]) -> Option<FakeRows> {
-    use FakeType::{Bool, Int4, Int8, Json, Text, TextArray};
-    let has = |part: &str| sql.contains(part);
-    let value = |at: usize| values.get(at).and_then(Option::as_deref).unwrap_or_default();
-    let there = world.databases.contains_key(value(0));
-    let once = |rows: FakeRows, row: Vec<FakeValue>| if there { rows.row(row) } else { rows };
-    let named = world.databases.iter().map(|(name, one)| (name.clone(), i64::from(one.oid)));
-    Some(if has("SELECT EXISTS (SELECT FROM pg_database") {
-        one("exists", Bool, there)
-    } else if has("FROM pg_database WHERE datname IN ($1, $2, $3)") {
-        let asked = |name: &str| (0..3).any(|at| value(at) == name);
-        let rows = FakeRows::new([("oid", Int8), ("datname", Text)]);
-        let found = named.filter(|(name, _)| asked(name));
-        found.fold(rows, |rows, (name, oid)| rows.row([oid.into(), name.into()]))
-    } else if has("FROM pg_database WHERE oid = $1::oid") {
-        let found = named.filter(|(_, oid)| oid.to_string() == value(0));
-        found.fold(FakeRows::new([("datname", Text)]), |rows, (name, _)| rows.row([name.into()]))
-    } else if has("FROM pg_database WHERE starts_with(datname, $1)") {
-        // Its clock stands still at the beginning of 2026, and nothing was replaced before that.
-        FakeRows::new([("datname", Text)])
-    } else if has("rolsuper OR rolcreatedb AS creates") {
-        let columns = [
-            ("creates", Bool),
-            ("owns", Bool),
-            ("role", Text),
-            ("slots", TextArray),
-            ("subscriptions", Int8),
-            ("prepared", Int8),
-        ];
-        let none: Vec<&str> = Vec::new();
-        let row = [true.into(), true.into(), "app".into(), none.into(), 0.into(), 0.into()];
-        once(FakeRows::new(columns), row.into())
-    } else if has("pg_encoding_to_char(encoding)::text, spcname") {
-        let columns = [("row", Json), ("owner", Text), ("encoding", Text), ("tablespace", Text)];
-        let row = r#"{"datcollate": "C", "datctype": "C", "datlocprovider": "c"}"#;
-        let row = [row.into(), "app".into(), "UTF8".into(), "pg_default".into()];
-        once(FakeRows::new(columns), row.into())
-    } else if has("SELECT datconnlimit, datistemplate") {
-        let columns = [("datconnlimit", Int4), ("datistemplate", Bool), ("comment", Text)];
-        once(FakeRows::new(columns), vec![(-1).into(), false.into(), FakeValue::Null])
-    } else if has("SELECT provider, label FROM pg_shseclabel") {
-        FakeRows::new([("provider", Text), ("label", Text)])
-    } else if has("SELECT to_jsonb(d) - ARRAY['oid'") {
-        once(FakeRows::new([("row", Json)]), vec!["{}".into()])
-    } else if has("SELECT statement FROM (") {
-        FakeRows::new([("statement", Text)])
-    } else if has("FROM pg_db_role_setting, unnest(setconfig) WITH ORDINALITY") {
-        FakeRows::new([("role", Text), ("name", Text), ("value", Text)])
-    } else if has("AND NOT pg_has_role(extowner, 'USAGE') ORDER BY e.oid") {
-        FakeRows::new([("extname", Text), ("comment", Text)])
-    } else if has("AND backend_type NOT LIKE 'autovacuum%' ORDER BY pid") {
-        let rows = FakeRows::new([("pid", Int4), ("user", Text), ("application", Text)]);
-        let sessions = world.sessions.iter().filter(|_| value(0) == world.database);
-        sessions.fold(rows, |rows, one| {
-            rows.row([one.pid.into(), "app".into(), one.application.clone().into()])
-        })
-    } else {
-        return None;
-    })
-}
-
 /// How many sessions are alike, most first.
 fn counted(world: &World, names: &[&str], key: impl Fn(&FakeSession) -> Vec<String>) -> FakeRows {
     let mut counts: Vec<(Vec<String>, i64)> = Vec::new();
@@ -330,7 +228,7 @@ fn end(world: &mut World, sql: &str, values: &[Option<String>]) -> FakeRows {
 
 /// Sessions with all that is told of one, longest first; of the states and the age that are asked
 /// for.
-fn activity(world: &World, database: &str, sql: &str, values: &[Option<String>]) -> FakeRows {
+fn activity(world: &World, sql: &str, values: &[Option<String>]) -> FakeRows {
     use FakeType::{Float8, Int4, Text};
     let columns = [
         ("pid", Int4),
@@ -347,7 +245,6 @@ fn activity(world: &World, database: &str, sql: &str, values: &[Option<String>])
     let states = sql.split_once("a.state IN (").and_then(|(_, rest)| rest.split(')').next());
     let longer = values.first().and_then(|value| value.as_deref()?.parse::<f64>().ok());
     let mut found: Vec<_> = world.sessions.iter().collect();
-    found.retain(|_| database == world.database || !sql.contains("current_database()"));
     found.retain(|one| {
         let wanted = states.is_none_or(|states| states.contains(&format!("'{}'", one.state)));
         wanted && longer.is_none_or(|longer| one.since.as_secs_f64() > longer)

@@ -172,9 +172,3 @@ fn missing(program: &str, file: &str) -> String {
 fn refused(program: &str) -> String {
     format!("{program}: error: connection to server failed: Connection refused")
 }
-
-fn no_database(program: &str, database: &str) -> String {
-    format!(
-        "{program}: error: connection to server failed: FATAL:  database \"{database}\" does not exist"
-    )
-}

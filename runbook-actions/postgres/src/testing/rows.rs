@@ -107,7 +107,7 @@ pub enum FakeValue {
     Int(i64),
     /// Of a `double precision`.
     Float(f64),
-    /// Of a `text`, or the text of a `json`.
+    /// Of a `text`.
     Text(String),
     /// Of a `timestamp with time zone`.
     Time(Timestamp),

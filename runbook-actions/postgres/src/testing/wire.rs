@@ -1,6 +1,6 @@
 //! The protocol, version 3: startup, password, simple and extended queries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -245,16 +245,6 @@ impl Session<'_> {
             self.state = b'I';
         } else if first == "BEGIN" {
             self.state = b'T';
-            if !sql.contains("READ ONLY") {
-                self.before = Some(self.server.world().databases.clone());
-            }
-        }
-        answer(self.server, &self.database, sql, values)
-    }
-
-    fn take_back(&mut self) {
-        if let Some(before) = self.before.take() {
-            self.server.world().databases = before;
         }
         let answer = answer(self.server, &self.database, sql, values);
         if let (b'T', Ok(_), Some(names)) = (self.state, &answer, renaming(sql)) {
