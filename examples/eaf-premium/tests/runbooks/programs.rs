@@ -161,7 +161,7 @@ fn prisma(eaf: &Platform, words: &[&str]) -> Reply {
 /// `env -u .. -u ..` before PM2, and before the scripts that start servers.
 fn unmarked(eaf: &Platform, words: &[&str]) -> Reply {
     match words.get(4..).unwrap_or_default() {
-        ["node", "-e", _, "pm2"] => Reply::stdout(list(eaf)),
+        ["node", "-", "pm2"] => Reply::stdout(list(eaf)),
         ["pm2", word, app] if [SITE, WORKER].contains(app) => {
             match *word {
                 "start" if !eaf.runs(app) => eaf.start(app),
