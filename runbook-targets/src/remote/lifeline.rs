@@ -27,7 +27,7 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifelin
 static FUSE: LazyLock<String> = LazyLock::new(|| compact(include_str!("fuse.sh")));
 
 /// And the end of a channel, once it says nothing more.
-pub(super) const WORD: Duration = Duration::from_secs(1);
+const WORD: Duration = Duration::from_secs(1);
 
 /// One lifeline with the shells that bear its mark: they live and end together.
 pub(super) struct Lifeline {
@@ -192,7 +192,8 @@ impl Lifeline {
             };
             listening.abort();
             *self.answers.all() = None;
-            Err(not_ready(&why, &self.place, &noise, &line))
+            Err(Failure::msg(format!("{why} on {}{}", self.place, noise.said()))
+                .next(format!("look at what the login shell there makes of this line: `{line}`")))
         };
         self.opened.get_or_try_init(open).await.copied()
     }
@@ -278,12 +279,6 @@ impl Lifeline {
     }
 }
 
-/// What became of a line that was to become a `sh`.
-pub(super) fn not_ready(why: &str, place: &str, noise: &Noise, line: &str) -> Failure {
-    Failure::msg(format!("{why} on {place}{}", noise.said()))
-        .next(format!("look at what the login shell there makes of this line: `{line}`"))
-}
-
 /// Whole tenths of a second, rounded up.
 fn tenths(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(100)
@@ -363,14 +358,14 @@ async fn drain(mut from: BoxRead, noise: &Noise) {
 
 /// The first of what a login shell says before it is ready.
 #[derive(Clone, Default)]
-pub(super) struct Noise(Arc<Mutex<Vec<u8>>>);
+struct Noise(Arc<Mutex<Vec<u8>>>);
 
 impl Noise {
     fn all(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn hear(&self, bytes: &[u8]) {
+    fn hear(&self, bytes: &[u8]) {
         const KEPT: usize = 200;
         let mut all = self.all();
         let room = KEPT.saturating_sub(all.len()).min(bytes.len());

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use runbook_core::{
@@ -77,7 +77,7 @@ impl<C: Channels> Pooled<C> {
         };
         let Shell { stdin, stdout, stderr, mut about } = shell;
         command.clone_into(&mut about.whom.command);
-        let mut said = std::mem::take(&mut about.prologue);
+        let mut said = about.before();
         if let Some((name, text)) = function
             && about.knows.insert(name)
         {
@@ -156,7 +156,8 @@ impl<C: Channels> Pooled<C> {
             return;
         }
         let sources = out.take_source().zip(err.take_source());
-        let Some(Rest { stdin, about, .. }) = self.rest.take() else { return };
+        let Some(Rest { stdin, mut about, .. }) = self.rest.take() else { return };
+        about.used = Instant::now();
         if let Some((stdout, stderr)) = sources
             && lingers == "0"
             && !self.killed

@@ -10,15 +10,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
-use runbook_core::{BoxRead, BoxWrite, Exit, Result, Spawn};
+use runbook_core::{BoxRead, BoxWrite, Exit, Failure, Result, Spawn};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{Lifeline, Noise, WORD, Whom, not_ready};
+use super::lifeline::{Lifeline, Whom};
 use super::stream::Scanner;
 use super::target::{Inner, Limits};
 use super::words::{compact, push};
@@ -69,6 +70,21 @@ pub(super) struct About {
     pub(super) knows: BTreeSet<&'static str>,
     /// What is still to be said to it before its first frame.
     pub(super) prologue: Vec<u8>,
+    /// When it last ran anything.
+    pub(super) used: Instant,
+}
+
+impl About {
+    /// What is to be said to it before the next frame.
+    pub(super) fn before(&mut self) -> Vec<u8> {
+        /// In so short a time few processes are born that it would have to look at.
+        const SHORT: Duration = Duration::from_millis(20);
+        let mut said = std::mem::take(&mut self.prologue);
+        if said.is_empty() && self.used.elapsed() > SHORT {
+            said.extend_from_slice(b"_b\n");
+        }
+        said
+    }
 }
 
 impl Shell {
@@ -76,7 +92,7 @@ impl Shell {
     pub(super) async fn open<C: Channels>(inner: &Arc<Inner<C>>) -> Result<Self> {
         let (channels, limits, lifeline) = (&inner.channels, &inner.limits, inner.lifeline());
         let mark = format!("{}.{}", lifeline.id, lifeline.number());
-        let line = line(&mark, limits);
+        let line = format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh);
         let shell = channels.open(&line, Purpose::Shell);
         let later = limits.later.filter(|_| !lifeline.is_open());
         let channel = match later {
@@ -95,7 +111,7 @@ impl Shell {
         }
         prologue.push(b'\n');
         prologue.extend_from_slice(PROLOGUE.as_bytes());
-        let shell = Self {
+        Ok(Self {
             stdin,
             stdout: (stdout, Scanner::new(word.as_bytes())),
             stderr: (stderr, Scanner::new(word.as_bytes())),
@@ -105,36 +121,29 @@ impl Shell {
                 whom: Whom::new("", mark),
                 knows: BTreeSet::new(),
                 prologue,
+                used: Instant::now(),
             },
-        };
-        // A lifeline would say why nothing works there.
-        if later.is_some() { shell.greeted(inner).await } else { Ok(shell) }
+        })
     }
 
     /// Waits until it says that it is ready, past all that its login files say.
-    async fn greeted<C: Channels>(mut self, inner: &Inner<C>) -> Result<Self> {
-        let limit = inner.limits.greeting;
-        let noise = Noise::default();
-        let greeting = async {
-            let said = std::mem::take(&mut self.about.prologue);
-            // If it takes nothing, it says why.
-            let _ = self.stdin.write_all(&said).await;
-            let _ = self.stdin.flush().await;
-            tokio::join!(hear(&mut self.stdout, &noise), hear(&mut self.stderr, &noise))
-        };
-        let why = match timeout(limit, greeting).await {
-            Ok((true, true)) => return Ok(self),
-            Ok(_) => {
-                if let Some(exit) = self.about.exit.take()
-                    && let Ok(Ok(Err(failure))) = timeout(WORD, exit).await
-                {
-                    return Err(failure);
+    async fn greeted(mut self) -> Result<Self> {
+        /// No greeting is so long.
+        const LONG: usize = 1 << 20;
+        self.stdin.write_all(&std::mem::take(&mut self.about.prologue)).await?;
+        self.stdin.flush().await?;
+        for (from, scanner) in [&mut self.stdout, &mut self.stderr] {
+            let (mut buffer, mut heard) = ([0; 4096], 0);
+            while !scanner.is_greeted() {
+                let read = from.read(&mut buffer).await?;
+                heard += read;
+                if read == 0 || heard > LONG {
+                    return Err(Failure::msg("a shell that was opened ahead is not ready"));
                 }
-                "there is no `sh` that works".to_owned()
+                scanner.push(&buffer[..read], &mut Vec::new());
             }
-            Err(_) => format!("`sh` is not ready after {} s", limit.as_secs()),
-        };
-        Err(not_ready(&why, inner.name(), &noise, &line(&self.about.whom.mark, &inner.limits)))
+        }
+        Ok(self)
     }
 
     /// Whether it is still there, and silent as it should be.
@@ -147,28 +156,6 @@ impl Shell {
         };
         self.about.lifeline.lives() && quiet(&mut self.stdout.0) && quiet(&mut self.stderr.0)
     }
-}
-
-/// The line that becomes the shell with this mark.
-fn line(mark: &str, limits: &Limits) -> String {
-    format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh)
-}
-
-/// Whether the shell said on this stream that it is ready.
-async fn hear((from, scanner): &mut (BoxRead, Scanner), noise: &Noise) -> bool {
-    /// No greeting is so long.
-    const LONG: usize = 1 << 20;
-    let (mut buffer, mut heard) = ([0; 4096], 0);
-    while !scanner.is_greeted() {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return false };
-        heard += read;
-        if heard > LONG {
-            return false;
-        }
-        noise.hear(&buffer[..read]);
-        scanner.push(&buffer[..read], &mut Vec::new());
-    }
-    true
 }
 
 /// One shell that has run nothing yet, opened while others run: whoever needs a new one need not
@@ -196,11 +183,8 @@ impl Spare {
             let inner = Arc::clone(inner);
             *slot = Some(tokio::spawn(async move {
                 let shell = Shell::open(&inner).await?;
-                if shell.about.prologue.is_empty() {
-                    Ok(shell)
-                } else {
-                    shell.greeted(&inner).await
-                }
+                // One that hangs must not keep those waiting who could open another.
+                timeout(inner.limits.greeting, shell.greeted()).await?
             }));
         }
     }

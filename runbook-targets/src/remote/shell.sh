@@ -22,7 +22,7 @@ if [ "$_w" ]; then
 fi
 # `_a` becomes the last process id that was given.
 _l() { read -r _x _x _x _x _a </proc/loadavg; }
-# The last process id before a command.
+# The last process id before a command; what was born before that was seen is left alone.
 _b() { if _l; then _b=$_a; else _b=; fi; }
 # The program was refused, with what the shell made of it.
 _r() { set -- "${1:-$?}"; trap - 0; printf '%s!%s\n' "$_n" "$1"; exit 126; }
@@ -50,6 +50,7 @@ _e() {
                 _b=${_x}9
             fi
         done
+        _b=$_a
     fi
     _d $1 $2
     [ $2 != 1 ] || exit
@@ -71,3 +72,4 @@ _d() {
     printf '%s=%s\n' "$_n" $2 >&3
     printf '%s=%s %s\n' "$_n" $1 $2
 }
+_b

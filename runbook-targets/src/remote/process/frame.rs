@@ -21,7 +21,6 @@ pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Vec<u
         frame.extend_from_slice(b" 2>&3;_d $? 0;}\n");
         return Ok(frame);
     }
-    frame.extend_from_slice(b"_b;");
     let input = match command.standard_input() {
         Stdin::Bytes(bytes) => Some(bytes.as_slice()),
         Stdin::Secret(secret) => Some(secret.expose().as_bytes()),
