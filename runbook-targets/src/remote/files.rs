@@ -58,13 +58,13 @@ async fn call_with<C: Channels, const N: usize>(
     if arguments.iter().any(|word| word.as_encoded_bytes().contains(&0)) {
         return Err(Error::new(ErrorKind::InvalidInput, "a NUL byte in the path").into());
     }
-    let mut frame = format!("{{ (_{name}").into_bytes();
+    let mut frame = format!("{{ _b=;(_{name}").into_bytes();
     arguments.iter().for_each(|word| push_next(&mut frame, word));
     if let Some(content) = content {
         frame.push(b' ');
         push_format(&mut frame, content);
     }
-    frame.extend_from_slice(b")</dev/null 2>&3 3>&-;_d $? 0;}\n");
+    frame.extend_from_slice(b")</dev/null 2>&3 3>&-;_e;}\n");
     // In no environment: the lifeline finds it below its shell.
     let command = Spawn::new(String::new()).command;
     let mut process = Pooled::start(inner, Some((name, text)), &frame, &command, None).await?;

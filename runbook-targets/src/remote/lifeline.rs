@@ -1,18 +1,13 @@
 //! [`Lifeline`]: the one process over there that ends the others. It ends a command when it is
 //! asked to, and all commands when this side is gone, is silent or can't be reached any more.
-//!
-//! A connection that lives for less than a second or two often needs none. Where that may be, the
-//! lifeline is opened later, and until then a *fuse* burns beside each shell: a process that ends
-//! what its shell runs when the server's process is gone, or when no lifeline came for long.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use runbook_core::{BoxRead, BoxWrite, Failure, FailureKind, Problem, Result, Spawn, quote, scrub};
+use runbook_core::{BoxRead, BoxWrite, Failure, FailureKind, Result, Spawn, quote, scrub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::timeout;
@@ -20,11 +15,12 @@ use tokio::time::timeout;
 use super::channel::{Channel, Channels, Purpose};
 use super::shell;
 use super::target::Limits;
-use super::words::{compact, push};
+use super::words::compact;
 
-static TREE: LazyLock<String> = LazyLock::new(|| compact(include_str!("tree.sh")));
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
-static FUSE: LazyLock<String> = LazyLock::new(|| compact(include_str!("fuse.sh")));
+
+/// How long the login shell and its files may take.
+pub(super) const GREETING: Duration = Duration::from_secs(30);
 
 /// And the end of a channel, once it says nothing more.
 const WORD: Duration = Duration::from_secs(1);
@@ -39,10 +35,6 @@ pub(super) struct Lifeline {
     heard: Mutex<Option<mpsc::UnboundedReceiver<Vec<u8>>>>,
     answers: Arc<Answers>,
     numbers: AtomicU64,
-    /// It will be opened in a while.
-    later: AtomicBool,
-    /// Why it could not be opened so far.
-    trouble: Mutex<Option<Problem>>,
 }
 
 /// A command that runs.
@@ -92,54 +84,7 @@ impl Lifeline {
             heard: Mutex::new(Some(heard)),
             answers: Arc::new(Answers(Mutex::new(Some(HashMap::new())))),
             numbers: AtomicU64::new(1),
-            later: AtomicBool::new(false),
-            trouble: Mutex::default(),
         }
-    }
-
-    /// Whether it is there, and needs no fuse any more.
-    pub(super) fn is_open(&self) -> bool {
-        self.opened.initialized()
-    }
-
-    /// True for the first who asks.
-    pub(super) fn is_first(&self) -> bool {
-        !self.later.swap(true, Ordering::Relaxed)
-    }
-
-    /// It could not be opened.
-    pub(super) fn trouble(&self, failure: &Failure) {
-        let problem = Some(failure.to_problem());
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-
-    /// Why it can't be opened, if that is so: then all that runs is ended.
-    pub(super) fn why_not(&self) -> Option<Problem> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.filter(|_| !self.is_open())
-    }
-
-    /// The fuse of the shell with this mark, as it is told to it.
-    pub(super) fn fuse(&self, mark: &str, limits: &Limits) -> String {
-        // As long as the lifeline may take, and then as long as it would bear silence.
-        let patience = limits.greeting.div_duration_f32(limits.beat).ceil();
-        let mut script = self.told(&format!("{}$", mark.replace('.', "[.]")), limits);
-        let _ = writeln!(script, "_id={} _beats=$((_beats+{}))", self.id, patience);
-        script.push_str(&TREE);
-        script.push_str(&FUSE);
-        script
-    }
-
-    /// What its scripts are told.
-    fn told(&self, marks: &str, limits: &Limits) -> String {
-        format!(
-            "_life={} _beat={} _beats={} _grace={} _proc={}\n",
-            quote(marks),
-            limits.beat.as_secs_f32(),
-            limits.beats,
-            tenths(limits.grace),
-            quote(limits.proc),
-        )
     }
 
     /// Whether it still can end anything.
@@ -152,7 +97,7 @@ impl Lifeline {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Opens it, unless it is open. Before that nothing may run that has no fuse.
+    /// Opens it, unless it is open. Nothing may run before that.
     pub(super) async fn open<C: Channels>(&self, channels: &C, limits: &Limits) -> Result<()> {
         let open = async || {
             let line = format!("exec {} -c {} runbook", limits.sh, shell::BOOT);
@@ -161,14 +106,16 @@ impl Lifeline {
             else {
                 return Err(self.lost());
             };
-            let mut script = self.told(&format!("{}[.]", self.id), limits);
-            script.push_str(&TREE);
+            let mut script = format!(
+                "_life={} _beat={} _beats={} _grace={} _proc={}\n",
+                self.id,
+                limits.beat.as_secs_f32(),
+                limits.beats,
+                tenths(limits.grace),
+                quote(limits.proc),
+            );
             script.push_str(&SCRIPT);
-            // By its new name a fuse knows that it is there, and has all of its script.
-            let mut become_it = format!("exec {} -c ", limits.sh).into_bytes();
-            push(&mut become_it, script.as_bytes());
-            become_it.extend_from_slice(format!(" runbook.{}", self.id).as_bytes());
-            let framed = shell::framed(&become_it);
+            let framed = shell::framed(script.as_bytes());
             let Channel { stdin, stdout, stderr, exit } = channel;
             tokio::spawn(speak(stdin, framed, heard, limits.beat));
             let (answers, noise) = (Arc::clone(&self.answers), Noise::default());
@@ -178,7 +125,7 @@ impl Lifeline {
                 tokio::join!(listen(stdout, &answers, ready, &heard), drain(stderr, &heard));
                 Some(exit)
             });
-            let why = match timeout(limits.greeting, greeting).await {
+            let why = match timeout(GREETING, greeting).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(_)) => {
                     // Its own failure, if it is the connection that was lost.
@@ -188,7 +135,7 @@ impl Lifeline {
                     }
                     "there is no `sh` that works".to_owned()
                 }
-                Err(_) => format!("`sh` is not ready after {} s", limits.greeting.as_secs()),
+                Err(_) => format!("`sh` is not ready after {} s", GREETING.as_secs()),
             };
             listening.abort();
             *self.answers.all() = None;

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use runbook_core::{
@@ -19,7 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-pub(super) use self::alone::{Alone, Opened};
+pub(super) use self::alone::Alone;
 use super::channel::Channels;
 use super::shell::{About, Shell};
 use super::stream::{Ended, Side};
@@ -73,11 +73,11 @@ impl<C: Channels> Pooled<C> {
         let ready = if single { inner.spare.take().await } else { inner.pool.take() };
         let shell = match ready {
             Some(shell) => shell,
-            None => Shell::open(inner).await?,
+            None => Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?,
         };
         let Shell { stdin, stdout, stderr, mut about } = shell;
         command.clone_into(&mut about.whom.command);
-        let mut said = about.before();
+        let mut said = std::mem::take(&mut about.prologue);
         if let Some((name, text)) = function
             && about.knows.insert(name)
         {
@@ -156,8 +156,7 @@ impl<C: Channels> Pooled<C> {
             return;
         }
         let sources = out.take_source().zip(err.take_source());
-        let Some(Rest { stdin, mut about, .. }) = self.rest.take() else { return };
-        about.used = Instant::now();
+        let Some(Rest { stdin, about, .. }) = self.rest.take() else { return };
         if let Some((stdout, stderr)) = sources
             && lingers == "0"
             && !self.killed
@@ -173,15 +172,8 @@ impl<C: Channels> Pooled<C> {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // It may be its channel alone that was lost.
-            let (inner, lifeline) = (Arc::clone(&self.inner), Arc::clone(&about.lifeline));
-            let whom = about.whom.clone();
-            runtime.spawn(async move { inner.kill(&lifeline, &whom, true, Duration::ZERO).await });
-        }
-        let unwatched = self.rest.as_ref().and_then(|rest| rest.about.lifeline.why_not());
-        if let Some(why) = unwatched {
-            let doing =
-                format!("opening a second channel to {}, to watch over it", self.inner.name());
-            return Failure::from(why).while_doing(doing);
+            let (lifeline, whom) = (Arc::clone(&about.lifeline), about.whom.clone());
+            runtime.spawn(async move { lifeline.kill(&whom, true, Duration::ZERO).await });
         }
         let exit = self.rest.as_mut().and_then(|rest| rest.about.exit.take());
         let Some(exit) = exit else { return gone(self.inner.name(), why) };
@@ -259,10 +251,10 @@ impl<C: Channels> Process for Pooled<C> {
         if let Some(out) = &self.out {
             whom.greeted(&out.remarks());
         }
-        self.inner.kill(&lifeline, &whom, false, grace).await?;
+        lifeline.kill(&whom, false, grace).await?;
         if timeout(WORD, self.wait()).await.is_err() {
             // It had not started yet, or somebody else holds its streams. The shell goes too.
-            self.inner.kill(&lifeline, &whom, true, Duration::ZERO).await?;
+            lifeline.kill(&whom, true, Duration::ZERO).await?;
             self.ended = Some(Ok(Exit::Signal(9)));
         }
         Ok(())

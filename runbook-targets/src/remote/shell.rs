@@ -10,7 +10,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
 
 use runbook_core::{BoxRead, BoxWrite, Exit, Failure, Result, Spawn};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -19,10 +18,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{Lifeline, Whom};
+use super::lifeline::{GREETING, Lifeline, Whom};
 use super::stream::Scanner;
 use super::target::{Inner, Limits};
-use super::words::{compact, push};
+use super::words::compact;
 
 static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
 
@@ -70,46 +69,23 @@ pub(super) struct About {
     pub(super) knows: BTreeSet<&'static str>,
     /// What is still to be said to it before its first frame.
     pub(super) prologue: Vec<u8>,
-    /// When it last ran anything.
-    pub(super) used: Instant,
-}
-
-impl About {
-    /// What is to be said to it before the next frame.
-    pub(super) fn before(&mut self) -> Vec<u8> {
-        /// In so short a time few processes are born that it would have to look at.
-        const SHORT: Duration = Duration::from_millis(20);
-        let mut said = std::mem::take(&mut self.prologue);
-        if said.is_empty() && self.used.elapsed() > SHORT {
-            said.extend_from_slice(b"_b\n");
-        }
-        said
-    }
 }
 
 impl Shell {
-    /// Opens one, and beside it the lifeline if that is not open and may not come later.
-    pub(super) async fn open<C: Channels>(inner: &Arc<Inner<C>>) -> Result<Self> {
-        let (channels, limits, lifeline) = (&inner.channels, &inner.limits, inner.lifeline());
+    /// Opens one, and beside it the lifeline if that is not open.
+    pub(super) async fn open<C: Channels>(
+        channels: &C,
+        lifeline: Arc<Lifeline>,
+        limits: &Limits,
+    ) -> Result<Self> {
         let mark = format!("{}.{}", lifeline.id, lifeline.number());
         let line = format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh);
         let shell = channels.open(&line, Purpose::Shell);
-        let later = limits.later.filter(|_| !lifeline.is_open());
-        let channel = match later {
-            Some(_) => shell.await?,
-            None => tokio::try_join!(lifeline.open(channels, limits), shell)?.1,
-        };
+        let ((), channel) = tokio::try_join!(lifeline.open(channels, limits), shell)?;
         let Channel { stdin, stdout, stderr, exit } = channel;
         let word = word();
-        let this = Spawn::this_process();
-        let mut prologue = format!("unset _n _p _w;_n='{word}' _p={this}").into_bytes();
-        if let Some(later) = later {
-            inner.open_later(&lifeline, later);
-            prologue
-                .extend_from_slice(format!(" _beat={} _w=", limits.beat.as_secs_f32()).as_bytes());
-            push(&mut prologue, lifeline.fuse(&mark, limits).as_bytes());
-        }
-        prologue.push(b'\n');
+        let mut prologue =
+            format!("unset _n _p;_n='{word}' _p={}\n", Spawn::this_process()).into_bytes();
         prologue.extend_from_slice(PROLOGUE.as_bytes());
         Ok(Self {
             stdin,
@@ -121,7 +97,6 @@ impl Shell {
                 whom: Whom::new("", mark),
                 knows: BTreeSet::new(),
                 prologue,
-                used: Instant::now(),
             },
         })
     }
@@ -182,9 +157,9 @@ impl Spare {
         if slot.is_none() {
             let inner = Arc::clone(inner);
             *slot = Some(tokio::spawn(async move {
-                let shell = Shell::open(&inner).await?;
+                let shell = Shell::open(&inner.channels, inner.lifeline(), &inner.limits).await?;
                 // One that hangs must not keep those waiting who could open another.
-                timeout(inner.limits.greeting, shell.greeted()).await?
+                timeout(GREETING, shell.greeted()).await?
             }));
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::channel::{Channels, Purpose};
 use super::files;
-use super::lifeline::{Lifeline, Whom};
+use super::lifeline::Lifeline;
 use super::process::{Alone, Pooled, frame};
 use super::shell::{Pool, Spare};
 
@@ -50,11 +50,6 @@ pub(crate) struct Limits {
     /// How often this side gives a sign of life, and after how many times of silence all is ended.
     pub(crate) beat: Duration,
     pub(crate) beats: u32,
-    /// How long the first shells do with a fuse of their own, before there is a lifeline; none: not
-    /// at all. Less than a beat.
-    pub(crate) later: Option<Duration>,
-    /// How long the login shell and its files may take.
-    pub(crate) greeting: Duration,
     /// Between SIGTERM and SIGKILL, when this side is gone.
     pub(crate) grace: Duration,
     /// Large content is hashed on both sides.
@@ -72,8 +67,6 @@ impl Default for Limits {
             isolated: false,
             beat: Duration::from_secs(5),
             beats: 4,
-            later: None,
-            greeting: Duration::from_secs(30),
             grace: Duration::from_secs(5),
             verify: true,
             sh: "sh",
@@ -183,41 +176,6 @@ impl<C: Channels> Inner<C> {
             Some(there) if there.lives() => Arc::clone(there),
             _ => Arc::clone(lifeline.insert(Arc::new(Lifeline::new(self.name())))),
         }
-    }
-}
-
-impl<C: Channels> Inner<C> {
-    /// Opens the lifeline in a while, unless it was open by then.
-    pub(super) fn open_later(self: &Arc<Self>, lifeline: &Arc<Lifeline>, later: Duration) {
-        if !lifeline.is_first() {
-            return;
-        }
-        let (inner, lifeline) = (Arc::downgrade(self), Arc::downgrade(lifeline));
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(later).await;
-                let (Some(inner), Some(lifeline)) = (inner.upgrade(), lifeline.upgrade()) else {
-                    return;
-                };
-                // If it can't be opened, what runs is ended over there when its fuse has burnt down.
-                match lifeline.open(&inner.channels, &inner.limits).await {
-                    Err(failure) if lifeline.lives() => lifeline.trouble(&failure),
-                    _ => return,
-                }
-            }
-        });
-    }
-
-    /// Ends the tree of a command, and its shell too if `shell`.
-    pub(super) async fn kill(
-        &self,
-        lifeline: &Lifeline,
-        whom: &Whom,
-        shell: bool,
-        grace: Duration,
-    ) -> Result<()> {
-        lifeline.open(&self.channels, &self.limits).await?;
-        lifeline.kill(whom, shell, grace).await
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::channel::{Channels, Purpose};
 use super::files::{Temp, all, arguments, beside, call, error, folder, scripts};
-use super::process::{Alone, Opened};
+use super::process::Alone;
 use super::target::Inner;
 use super::words::{plain, push_next};
 use crate::refused::Doing;
@@ -29,8 +29,9 @@ fn script(text: &str, words: &[&std::ffi::OsStr]) -> Vec<u8> {
     script
 }
 
-async fn open<C: Channels>(inner: &Arc<Inner<C>>) -> Result<Opened> {
-    Opened::open(inner, &Spawn::new(String::new()).command, Purpose::Bulk).await
+async fn alone<C: Channels>(inner: &Arc<Inner<C>>, script: &[u8]) -> Result<Alone<C>> {
+    let command = Spawn::new(String::new()).command;
+    Alone::start(inner, script, &command, Purpose::Bulk, None).await
 }
 
 /// Sends the content to a temporary file, then puts that at its place when it is complete.
@@ -42,10 +43,9 @@ pub(super) async fn upload<C: Channels>(
 ) -> Result<()> {
     let doing = Doing { verb: "writing", path, host: inner.name() };
     let temp = beside(path).map_err(|error| doing.failed(&error))?;
-    // It may take a connection of its own.
-    let begin = async { tokio::try_join!(Temp::new(inner, temp), open(inner)) };
-    let (mut temp, opened) = begin.await.map_err(|failure| failure.while_doing(&doing))?;
-    let done = match fill(inner, &mut temp, opened, content, &doing).await {
+    let temp = Temp::new(inner, temp).await;
+    let mut temp = temp.map_err(|failure| failure.while_doing(&doing))?;
+    let done = match fill(inner, &mut temp, content, &doing).await {
         Ok(()) => put(inner, temp.path(), path, options, &doing).await,
         failed => failed,
     };
@@ -59,15 +59,13 @@ pub(super) async fn upload<C: Channels>(
 async fn fill<C: Channels>(
     inner: &Arc<Inner<C>>,
     temp: &mut Temp<C>,
-    opened: Opened,
     mut content: BoxRead,
     doing: &Doing<'_>,
 ) -> Result<()> {
     let verify = if inner.limits.verify { "yes" } else { "" };
     let folder = folder(doing.path);
     let script = script(scripts::FILL, &[&temp.path(), verify.as_ref(), &folder]);
-    let process = Alone::begin(inner, opened, &script, None).await;
-    let process = process.map_err(|failure| failure.while_doing(doing))?;
+    let process = alone(inner, &script).await.map_err(|failure| failure.while_doing(doing))?;
     let process = temp.process.insert(process);
     let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
     let send = async {
@@ -144,8 +142,7 @@ async fn put<C: Channels>(
 pub(super) async fn download<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<BoxRead> {
     let doing = Doing { verb: "reading", path, host: inner.name() };
     let script = script(scripts::DOWNLOAD, &[&plain(path)]);
-    let begin = async { Alone::begin(inner, open(inner).await?, &script, None).await };
-    let mut process = begin.await.map_err(|failure| failure.while_doing(&doing))?;
+    let mut process = alone(inner, &script).await.map_err(|failure| failure.while_doing(&doing))?;
     drop(process.stdin());
     let (Some(mut stdout), stderr) = (process.stdout(), process.stderr()) else {
         return Err(Failure::msg("it has no output").while_doing(&doing));

@@ -232,12 +232,8 @@ impl Ssh {
     /// All of it, resolved when it is first needed. What fails is tried again next time.
     async fn remote(&self) -> Result<&Remote<Connections>> {
         let make = || async {
-            /// A program that ends sooner saves its hosts a second channel.
-            const LATER: Duration = Duration::from_secs(2);
             let Options { isolated, verify, .. } = self.0.options;
-            // A shell for each command would be as many fuses.
-            let later = (!isolated).then_some(LATER);
-            let limits = Limits { isolated, verify, later, ..Limits::default() };
+            let limits = Limits { isolated, verify, ..Limits::default() };
             Ok(Remote::new(self.connect_to().await?, limits))
         };
         self.0.remote.get_or_try_init(make).await

@@ -124,9 +124,6 @@ if [ "$2" ] && command -v sha256sum >/dev/null && [ -e /dev/fd/4 ]; then
     sum=$({ tee /dev/fd/3 >&4; } 3>&1 | sha256sum) || exit 1
 else
     sum=
-    # What has come is written to the disk while the rest comes: there is little left to wait for.
-    (while sleep 0.05 || sleep 1; do sync -d "$1" || exit; done) </dev/null >/dev/null 2>&1 4>&- &
-    trap "kill $!" 0
     cat >&4 || exit 1
 fi
 wc -c <"$1" && echo "${sum%% *}"

@@ -66,18 +66,19 @@ impl<C: Channels> Alone<C> {
         purpose: Purpose,
         asked: Option<Command>,
     ) -> Result<Self> {
-        let opened = Opened::open(inner, command, purpose).await?;
-        Self::begin(inner, opened, script, asked).await
-    }
-
-    /// Starts a script on a channel that was opened for it.
-    pub(in super::super) async fn begin(
-        inner: &Arc<Inner<C>>,
-        opened: Opened,
-        script: &[u8],
-        asked: Option<Command>,
-    ) -> Result<Self> {
-        let Opened { lifeline, whom, running, channel } = opened;
+        let lifeline = inner.lifeline();
+        lifeline.open(&inner.channels, &inner.limits).await?;
+        let whom = Whom::new(command, String::new());
+        let running =
+            Running { lifeline: Arc::clone(&lifeline), command: Some(whom.command.clone()) };
+        // From its first moment it is known by its environment.
+        let line = format!(
+            "RUNBOOK_COMMAND={} exec {} -c {BOOT} runbook",
+            runbook_core::quote(command),
+            inner.limits.sh
+        );
+        let opened = inner.channels.open(&line, purpose);
+        let ((), channel) = tokio::try_join!(lifeline.will_run(command), opened)?;
         let Channel { stdin, stdout, stderr, exit } = channel;
         let word = word();
         let side = |source| Side::new(source, Scanner::new(word.as_bytes()));
@@ -216,40 +217,6 @@ impl<C: Channels> Alone<C> {
                 }
             });
         }
-    }
-}
-
-/// A channel for one command, which the lifeline knows of.
-pub(in super::super) struct Opened {
-    lifeline: Arc<Lifeline>,
-    whom: Whom,
-    running: Running,
-    channel: Channel,
-}
-
-impl Opened {
-    pub(in super::super) async fn open<C: Channels>(
-        inner: &Arc<Inner<C>>,
-        command: &str,
-        purpose: Purpose,
-    ) -> Result<Self> {
-        let lifeline = inner.lifeline();
-        let whom = Whom::new(command, String::new());
-        let running =
-            Running { lifeline: Arc::clone(&lifeline), command: Some(whom.command.clone()) };
-        // From its first moment it is known by its environment.
-        let line = format!(
-            "RUNBOOK_COMMAND={} exec {} -c {BOOT} runbook",
-            runbook_core::quote(command),
-            inner.limits.sh
-        );
-        let opened = inner.channels.open(&line, purpose);
-        let told = async {
-            lifeline.open(&inner.channels, &inner.limits).await?;
-            lifeline.will_run(command).await
-        };
-        let ((), channel) = tokio::try_join!(told, opened)?;
-        Ok(Self { lifeline, whom, running, channel })
     }
 }
 

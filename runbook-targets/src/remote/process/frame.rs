@@ -13,14 +13,16 @@ pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Vec<u
     if builtin(command) {
         // The same as the program, without a new process.
         refuse_nul(command)?;
+        frame.extend_from_slice(b"_b=;");
         push(&mut frame, command.program().as_bytes());
         if command.program() == "pwd" {
             frame.extend_from_slice(b" -P");
         }
         command.arguments().iter().for_each(|arg| push_next(&mut frame, arg));
-        frame.extend_from_slice(b" 2>&3;_d $? 0;}\n");
+        frame.extend_from_slice(b" 2>&3;_e;}\n");
         return Ok(frame);
     }
+    frame.extend_from_slice(b"_b;");
     let input = match command.standard_input() {
         Stdin::Bytes(bytes) => Some(bytes.as_slice()),
         Stdin::Secret(secret) => Some(secret.expose().as_bytes()),
@@ -80,7 +82,13 @@ fn push_program(line: &mut Vec<u8>, command: &Command, spawn: &Spawn) -> Result<
     line.extend_from_slice(b"export RUNBOOK_UNIT=");
     push(line, spawn.cookie.as_bytes());
     line.extend_from_slice(b" RUNBOOK_COMMAND=");
-    push_name(line, &spawn.command);
+    match spawn.command.strip_prefix(Spawn::this_process()) {
+        Some(number) => {
+            line.extend_from_slice(b"$_p");
+            push(line, number.as_bytes());
+        }
+        None => push(line, spawn.command.as_bytes()),
+    }
     let mut strange = Vec::new();
     for (name, value) in command.environment() {
         let bytes = bytes(value);
@@ -116,17 +124,6 @@ fn push_program(line: &mut Vec<u8>, command: &Command, spawn: &Spawn) -> Result<
     command.arguments().iter().for_each(|arg| push_next(line, arg));
     line.extend_from_slice(b";_r");
     Ok(())
-}
-
-/// The name of a command.
-fn push_name(line: &mut Vec<u8>, name: &str) {
-    match name.strip_prefix(Spawn::this_process()) {
-        Some(number) => {
-            line.extend_from_slice(b"$_p");
-            push(line, number.as_bytes());
-        }
-        None => push(line, name.as_bytes()),
-    }
 }
 
 fn bytes(value: &EnvValue) -> &[u8] {

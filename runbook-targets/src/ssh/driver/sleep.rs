@@ -48,9 +48,6 @@ impl Driver {
                 true => Self::NAP.0,
                 false => (self.nap * 2).min(Self::NAP.1),
             };
-            if !woken.socket.is_empty() {
-                self.wire.dry = false;
-            }
             let room = woken.socket.contains(PollFlags::OUT);
             if woken.socket.contains(PollFlags::IN) || (self.half_sent.is_some() && room) {
                 self.last_heard = now;

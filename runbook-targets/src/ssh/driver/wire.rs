@@ -32,16 +32,13 @@ const OF_CHANNEL: [i32; 10] = [-20, -21, -22, -23, -24, -25, -26, -27, -34, -47]
 pub(in crate::ssh) struct Wire {
     pub(in crate::ssh) session: ssh2::Session,
     pub(in crate::ssh) scratch: Box<[u8]>,
-    /// All that the server said so far was taken from the socket: a read of any channel does that.
-    /// Until the socket has more, only what already waits for a channel can be read.
-    pub(super) dry: bool,
 }
 
 impl Wire {
     const SCRATCH: usize = 64 << 10;
 
     pub(super) fn new(session: ssh2::Session) -> Self {
-        Self { session, scratch: vec![0; Self::SCRATCH].into(), dry: false }
+        Self { session, scratch: vec![0; Self::SCRATCH].into() }
     }
 
     /// Reads from a channel into the scratch buffer, at most `room` bytes.
@@ -51,10 +48,6 @@ impl Wire {
         stream: i32,
         room: usize,
     ) -> Result<Outcome<usize>, Lost> {
-        if self.dry && channel.read_window().available == 0 && !channel.eof() {
-            return Ok(Outcome::Waits);
-        }
-        self.dry = true;
         let room = room.min(self.scratch.len());
         let read = io::Read::read(&mut channel.stream(stream), &mut self.scratch[..room]);
         self.io_outcome(read)
