@@ -182,7 +182,9 @@ escalation.technical = [{{ call = ["kim"] }}, {{ after = "15 min", call = ["lee"
             .replace(&world.folder().path().display().to_string(), "LAB")
             .replace(&self.desk.path().display().to_string(), "DESK")
             .replace(env!("CARGO_BIN_EXE_eaf-premium"), "eaf-premium")
-            .replace(&world.remote().commit_of(Release::First)[..10], "COMMIT");
+            .replace(&world.remote().commit_of(Release::First)[..10], "COMMIT")
+            // Time may be up in the middle of a look.
+            .replace(", and the last look did not end)", ")");
         for (port, name) in [
             (world.port(), "PORT"),
             (world.worker_port(), "WORKER_PORT"),
