@@ -146,7 +146,7 @@ impl UnitState {
     ) -> Result<(), Refused> {
         let reopened = self.is_reopened(resumes)
             && matches!(why, SkipReason::Operator | SkipReason::Satisfied);
-        self.expect(self.is_fresh() || reopened, id, "skipped")?;
+        self.must(self.is_fresh() || reopened, id, "skipped")?;
         self.to(Stage::Skipped, resumes);
         self.output = output.cloned();
         self.has_output = *why == SkipReason::Satisfied || output.is_some();
@@ -159,8 +159,8 @@ impl UnitState {
         record: Option<&Json>,
         resumes: u32,
     ) -> Result<(), Refused> {
-        self.expect(self.is_step(), id, "started: it is no step")?;
-        self.expect(self.is_fresh() || self.is_reopened(resumes), id, "started")?;
+        self.must(self.is_step(), id, "started: it is no step")?;
+        self.must(self.is_fresh() || self.is_reopened(resumes), id, "started")?;
         let takes_record = self.undo == UndoKind::Recorded;
         // A repeated unit keeps its first record, which shows the state to go back to.
         let fits = if self.effect {
@@ -168,7 +168,7 @@ impl UnitState {
         } else {
             takes_record == record.is_some()
         };
-        self.expect(
+        self.must(
             fits,
             id,
             if takes_record {
@@ -200,7 +200,7 @@ impl UnitState {
         } else {
             self.is_fresh() || self.is_reopened(resumes)
         };
-        self.expect(fits, id, "finished")?;
+        self.must(fits, id, "finished")?;
         self.to(Stage::Finished, resumes);
         self.problem = None;
         self.output = output.cloned();
@@ -218,7 +218,7 @@ impl UnitState {
         let fits = matches!(self.stage, Stage::Started | Stage::Finished)
             || self.is_fresh()
             || self.is_reopened(resumes);
-        self.expect(fits, id, "failed")?;
+        self.must(fits, id, "failed")?;
         self.to(Stage::Failed, resumes);
         self.problem = Some(problem.clone());
         Ok(())
@@ -230,7 +230,7 @@ impl UnitState {
         } else {
             self.is_fresh() || self.is_reopened(resumes)
         };
-        self.expect(fits, id, "retried")
+        self.must(fits, id, "retried")
     }
 
     pub(super) fn decide(
@@ -241,32 +241,32 @@ impl UnitState {
     ) -> Result<(), Refused> {
         let undo = matches!(self.stage, Stage::Undoing | Stage::UndoFailed);
         if decision == Decision::Restored {
-            self.expect(undo, id, "taken as restored")?;
+            self.must(undo, id, "taken as restored")?;
             self.restored(resumes);
             return Ok(());
         }
         let open = undo || matches!(self.stage, Stage::Started | Stage::Failed);
-        self.expect(open, id, "decided about")?;
+        self.must(open, id, "decided about")?;
         self.decision = Some(decision);
         Ok(())
     }
 
     pub(super) fn undo(&mut self, id: &UnitId, resumes: u32) -> Result<(), Refused> {
-        self.expect(self.can_be_undone(), id, "undone: there is nothing to undo")?;
-        self.expect(!self.is_running(resumes), id, "undone while it is at work")?;
+        self.must(self.can_be_undone(), id, "undone: there is nothing to undo")?;
+        self.must(!self.is_running(resumes), id, "undone while it is at work")?;
         self.to(Stage::Undoing, resumes);
         Ok(())
     }
 
     pub(super) fn undone(&mut self, id: &UnitId, resumes: u32) -> Result<(), Refused> {
-        self.expect(self.stage == Stage::Undoing, id, "undone before its undoing started")?;
+        self.must(self.stage == Stage::Undoing, id, "undone before its undoing started")?;
         self.restored(resumes);
         Ok(())
     }
 
     pub(super) fn undo_failed(&mut self, id: &UnitId, resumes: u32) -> Result<(), Refused> {
         let fits = self.stage == Stage::Undoing;
-        self.expect(fits, id, "left unrestored before its undoing started")?;
+        self.must(fits, id, "left unrestored before its undoing started")?;
         self.to(Stage::UndoFailed, resumes);
         Ok(())
     }
@@ -276,7 +276,7 @@ impl UnitState {
         self.effect = false;
     }
 
-    fn expect(&self, fits: bool, id: &UnitId, what: &str) -> Result<(), Refused> {
+    fn must(&self, fits: bool, id: &UnitId, what: &str) -> Result<(), Refused> {
         if fits {
             return Ok(());
         }
