@@ -210,11 +210,13 @@ fn without_room(bytes: &[u8]) -> usize {
 /// Whether the line `start..end` is not whole because sectors of it were never written: there is
 /// room from where it stops, which ends with a sector, and it stops where one begins or has nothing
 /// at all. A line that somebody changed or emptied does not look so.
+///
+/// A line may end with a sector that was lost: the sector after it begins with its newline then.
 fn is_hole(bytes: &[u8], start: usize, end: usize) -> bool {
     let has_its_end = std::str::from_utf8(&bytes[start..end]).is_ok_and(|line| sum(line).is_some());
     let room = bytes[end..].iter().take_while(|byte| **byte == b'\n').count();
     let stops = end + room;
-    let ends_with_a_sector = stops.is_multiple_of(SECTOR) || stops == bytes.len();
+    let ends_with_a_sector = stops % SECTOR <= 1 || stops == bytes.len();
     let begins_with_a_sector =
         end.is_multiple_of(SECTOR) && (room >= SECTOR || stops == bytes.len());
     !has_its_end && ends_with_a_sector && (start == end || begins_with_a_sector)

@@ -92,24 +92,50 @@ async fn an_emptied_line_is_no_torn_one() {
         changed[ends[line - 1]..ends[line]].fill(b'\n');
         let dir = tempfile::tempdir().unwrap();
         let read = with(dir.path(), &changed).read(&run()).await;
-        let aligned = ends[line].is_multiple_of(SECTOR);
+        let aligned = ends[line] % SECTOR <= 1;
         assert!(aligned || matches!(read, Err(JournalError::Changed { .. })), "{read:?}");
     }
 }
 
-/// Sizes of lines, how many of them are durable, which of the sectors after those were written,
-/// and how long the file is in sectors.
-fn cuts() -> impl Strategy<Value = (Vec<usize>, usize, Vec<bool>, Option<usize>)> {
+/// The sector before that of a line's newline is lost: no room ends where a sector does then.
+#[tokio::test]
+async fn a_line_that_ends_with_a_lost_sector_leaves_a_hole() {
+    let mut events = good_run(RUN);
+    let good = events.len();
+    events.push(note(SECTOR * 3));
+    events.push(note(1));
+    let (_, ends) = while_written(&events).await;
+    let to_the_sector = SECTOR - (ends[good + 1] - 1) % SECTOR;
+    events[good] = note(SECTOR * 3 + to_the_sector);
+    let (whole, ends) = while_written(&events).await;
+    let end = ends[good + 1] - 1;
+    assert!(end.is_multiple_of(SECTOR) && whole[end] == b'\n');
+    for lost in 1..=2 {
+        let mut cut = whole.clone();
+        cut[end - lost * SECTOR..end].fill(b'\n');
+        let dir = tempfile::tempdir().unwrap();
+        let (_journal, read) = with(dir.path(), &cut).open(&run()).await.unwrap();
+        assert_eq!(text(&read), text(&events[..good]));
+        let kept = fs::read(journal_path(dir.path(), RUN).with_file_name("journal.torn")).unwrap();
+        assert!(cut[ends[good]..].starts_with(&kept[..kept.len() - 1]));
+    }
+}
+
+/// Sizes of lines, which of them ends with a sector, how many of them are durable, which of the
+/// sectors after those were written, and how long the file is in sectors.
+fn cuts() -> impl Strategy<Value = (Vec<usize>, Option<usize>, usize, Vec<bool>, Option<usize>)> {
     let sizes = prop::collection::vec(prop_oneof![1..200_usize, 300..3000_usize], 1..12);
     (
         sizes,
+        prop::option::of(any::<prop::sample::Index>()),
         any::<prop::sample::Index>(),
         prop::collection::vec(any::<bool>(), 200),
         prop::option::of(0..200_usize),
     )
-        .prop_map(|(sizes, durable, sectors, length)| {
+        .prop_map(|(sizes, aligned, durable, sectors, length)| {
+            let aligned = aligned.map(|aligned| aligned.index(sizes.len()));
             let durable = durable.index(sizes.len() + 1);
-            (sizes, durable, sectors, length)
+            (sizes, aligned, durable, sectors, length)
         })
 }
 
@@ -119,12 +145,19 @@ proptest! {
     /// Whatever of the sectors after the last sync a disk has written: what was synced is read,
     /// what is read was written, the rest is kept beside it, and the run goes on.
     #[test]
-    fn a_power_cut_takes_no_line_that_was_durable((sizes, durable, sectors, length) in cuts()) {
+    fn a_power_cut_takes_no_line_that_was_durable(
+        (sizes, aligned, durable, sectors, length) in cuts()
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut events = vec![now(started_run(RUN, shop()))];
             events.extend(sizes.iter().map(|size| note(*size)));
-            let (mut bytes, ends) = while_written(&events).await;
+            let (mut bytes, mut ends) = while_written(&events).await;
+            if let Some(aligned) = aligned {
+                let to_the_sector = SECTOR - (ends[aligned + 2] - 1) % SECTOR;
+                events[aligned + 1] = note(sizes[aligned] + to_the_sector);
+                (bytes, ends) = while_written(&events).await;
+            }
             let synced = ends[durable + 1];
             let mut lost = false;
             for (sector, there) in sectors.iter().enumerate() {
