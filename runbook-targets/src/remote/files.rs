@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt;
 use self::scripts as script;
 pub(super) use self::small::{Temp, arguments, beside};
 use super::channel::Channels;
-use super::process::Pooled;
+use super::process::{Frame, Pooled};
 use super::target::Inner;
 use super::upload;
 use super::words::{plain, push_format, push_next};
@@ -58,13 +58,14 @@ async fn call_with<C: Channels, const N: usize>(
     if arguments.iter().any(|word| word.as_encoded_bytes().contains(&0)) {
         return Err(Error::new(ErrorKind::InvalidInput, "a NUL byte in the path").into());
     }
-    let mut frame = format!("{{ _b=;(_{name}").into_bytes();
-    arguments.iter().for_each(|word| push_next(&mut frame, word));
+    let mut call = format!("(_{name}").into_bytes();
+    arguments.iter().for_each(|word| push_next(&mut call, word));
     if let Some(content) = content {
-        frame.push(b' ');
-        push_format(&mut frame, content);
+        call.push(b' ');
+        push_format(&mut call, content);
     }
-    frame.extend_from_slice(b")</dev/null 2>&3 3>&-;_e;}\n");
+    call.push(b')');
+    let frame = Frame::of(&call);
     // In no environment: the lifeline finds it below its shell.
     let command = Spawn::new(String::new()).command;
     let mut process = Pooled::start(inner, Some((name, text)), &frame, &command, None).await?;

@@ -45,20 +45,44 @@ pub(super) struct Whom {
     pub(super) mark: String,
     /// The process id of that shell, once it is known.
     pub(super) pid: String,
-    /// It is a bash, which does not always say that it refused a program.
-    pub(super) bash: bool,
+    /// Of which kind it is, once that is known.
+    pub(super) kind: Kind,
+}
+
+/// What a `sh` descends from, as far as it makes a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[default]
+    Unknown,
+    /// dash, BusyBox, the BSDs'. A simple command costs it no copy of itself.
+    Ash,
+    /// It does not always say that it refused a program.
+    Bash,
+    Other,
+}
+
+impl Kind {
+    /// From its greeting.
+    pub(super) fn of(remark: &str) -> Option<Self> {
+        let (_, kind) = remark.strip_prefix('+')?.split_once(' ').unwrap_or_default();
+        Some(match kind {
+            "" => Self::Ash,
+            "bash" => Self::Bash,
+            _ => Self::Other,
+        })
+    }
 }
 
 impl Whom {
     pub(super) fn new(command: &str, mark: String) -> Self {
-        Self { command: command.to_owned(), mark, pid: String::new(), bash: false }
+        Self { command: command.to_owned(), mark, pid: String::new(), kind: Kind::Unknown }
     }
 
     /// Takes up what the shell said of itself.
     pub(super) fn greeted(&mut self, remarks: &[String]) {
-        for said in remarks.iter().filter_map(|said| said.strip_prefix('+')) {
-            said.split(' ').next().unwrap_or_default().clone_into(&mut self.pid);
-            self.bash = said.ends_with(" bash");
+        for (said, kind) in remarks.iter().filter_map(|said| Some((said, Kind::of(said)?))) {
+            said[1..].split(' ').next().unwrap_or_default().clone_into(&mut self.pid);
+            self.kind = kind;
         }
     }
 }

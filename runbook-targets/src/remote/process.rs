@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use runbook_core::{
@@ -20,7 +20,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 pub(super) use self::alone::Alone;
+pub(super) use self::frame::Frame;
 use super::channel::Channels;
+use super::lifeline::Kind;
 use super::shell::{About, Shell};
 use super::stream::{Ended, Side};
 use super::target::Inner;
@@ -38,6 +40,10 @@ pub(super) struct Pooled<C: Channels> {
     rest: Option<Rest>,
     /// What was asked for, if it may be refused.
     asked: Option<Command>,
+    /// It is a simple command of its shell.
+    simple: bool,
+    /// It may leave processes behind.
+    leaves: bool,
     ended: Option<Result<Exit, Problem>>,
     /// It was killed: nobody knows whether its shell is as it was.
     killed: bool,
@@ -63,7 +69,7 @@ impl<C: Channels> Pooled<C> {
     pub(super) async fn start(
         inner: &Arc<Inner<C>>,
         function: Option<(&'static str, &str)>,
-        frame: &[u8],
+        frame: &Frame,
         command: &str,
         asked: Option<&Command>,
     ) -> Result<Self> {
@@ -87,7 +93,9 @@ impl<C: Channels> Pooled<C> {
         {
             said.extend_from_slice(format!("_{name}() {{\n{text}}}\n").as_bytes());
         }
-        said.extend_from_slice(frame);
+        let simple = about.whom.kind == Kind::Ash && frame.is_simple();
+        said.extend_from_slice(&frame.said(simple, about.is_fresh()));
+        let stderr = (stderr.0, stderr.1.noting(simple));
         let (out, err) = (Side::new(stdout.0, stdout.1), Side::new(stderr.0, stderr.1));
         let mut process = Self {
             inner: Arc::clone(inner),
@@ -97,6 +105,8 @@ impl<C: Channels> Pooled<C> {
             err: Some(err),
             rest: Some(Rest { stdin, about, _permit: permit }),
             asked: asked.cloned(),
+            simple,
+            leaves: frame.leaves,
             ended: None,
             killed: false,
             single,
@@ -132,20 +142,23 @@ impl<C: Channels> Pooled<C> {
         let Some(code) = code else {
             return Err(self.lost(&format!("its shell said `{said}`")).await);
         };
-        let mut remarks = self.out.as_ref().map(|side| side.remarks()).unwrap_or_default();
+        let remarks = self.out.as_ref().map(|side| side.remarks()).unwrap_or_default();
         let tail = self.err.as_ref().map(|side| side.tail()).unwrap_or_default();
+        let mut silent = self.simple;
         if let Some(rest) = &mut self.rest {
             // Only its first command is told the greeting.
             rest.about.whom.greeted(&remarks);
-            if rest.about.whom.bash {
-                remarks.push("+ bash".to_owned());
+            silent |= rest.about.whom.kind == Kind::Bash;
+            if self.leaves {
+                rest.about.looked = Some(Instant::now());
             }
         }
         self.release(words.next().unwrap_or_default());
         let exit = exit(code);
         if matches!(exit, Exit::Code(126 | 127))
             && let Some(asked) = self.asked.take()
-            && let Some(why) = missing::why(&self.inner, &asked, exit, &remarks, &tail).await
+            && let Some(why) =
+                missing::why(&self.inner, &asked, exit, &remarks, silent, &tail).await
         {
             return Err(why);
         }
@@ -279,6 +292,8 @@ impl<C: Channels> Drop for Pooled<C> {
             err: Some(err),
             rest: self.rest.take(),
             asked: None,
+            simple: self.simple,
+            leaves: self.leaves,
             ended: None,
             killed: false,
             single: self.single,

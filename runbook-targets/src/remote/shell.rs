@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use runbook_core::{BoxRead, BoxWrite, Exit, Failure, Result, Spawn};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -69,6 +70,17 @@ pub(super) struct About {
     pub(super) knows: BTreeSet<&'static str>,
     /// What is still to be said to it before its first frame.
     pub(super) prologue: Vec<u8>,
+    /// When it looked for processes last.
+    pub(super) looked: Option<Instant>,
+}
+
+impl About {
+    /// Whether few processes can have been born since it looked: to begin where it ended costs less
+    /// than to ask where that is now.
+    pub(super) fn is_fresh(&self) -> bool {
+        const FEW: Duration = Duration::from_millis(20);
+        self.looked.is_some_and(|looked| looked.elapsed() < FEW)
+    }
 }
 
 impl Shell {
@@ -99,6 +111,7 @@ impl Shell {
                 whom: Whom::new("", mark),
                 knows: BTreeSet::new(),
                 prologue,
+                looked: None,
             },
         })
     }

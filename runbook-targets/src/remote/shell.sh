@@ -18,15 +18,20 @@ _e() {
             _b=$((_b + 1))
             [ -d /proc/$_b ] || continue
             [ -r /proc/$_b/fd ] || { [ -d /proc/$_b ] && set -- $1 $(($2 ? $2 : 2)); continue; }
-            for _x in 1 2; do
-                if [ /proc/$_b/fd/$_x -ef /proc/$$/fd/1 ] || [ /proc/$_b/fd/$_x -ef /proc/$$/fd/3 ]
-                then set -- $1 1; fi
-            done
+            if [ /proc/$_b/fd/1 -ef /proc/$$/fd/1 -o /proc/$_b/fd/2 -ef /proc/$$/fd/3 \
+                -o /proc/$_b/fd/1 -ef /proc/$$/fd/3 -o /proc/$_b/fd/2 -ef /proc/$$/fd/1 ]
+            then set -- $1 1; fi
         done
+        _b=$_a
     fi
-    printf '%s=%s %s\n' "$_n" $1 $2
-    printf '%s=%s\n' "$_n" $2 >&3
+    _d $1 $2
     [ $2 != 1 ] || exit
 }
-printf '%s+%s%s\n' "$_n" $$ "${BASH_VERSION:+ bash}"
+# Says so.
+_d() {
+    printf '%s=%s %s\n' "$_n" $1 $2
+    printf '%s=%s %s\n' "$_n" $1 $2 >&3
+}
+printf '%s+%s%s\n' "$_n" $$ \
+    "${BASH_VERSION:+ bash}${KSH_VERSION:+ ksh}${YASH_VERSION:+ yash}${ZSH_VERSION:+ zsh}"
 printf '%s+\n' "$_n" >&3

@@ -277,6 +277,8 @@ pub(super) struct Scanner {
     greeted: bool,
     /// The begin of what may be a word, or what comes after the end of a command.
     held: Vec<u8>,
+    /// The shell says here which signal ended a command, see [`note`].
+    notes: bool,
     remarks: Vec<String>,
     tail: Vec<u8>,
 }
@@ -287,6 +289,7 @@ impl Scanner {
             word: Arc::new(Finder::new(word).into_owned()),
             greeted: false,
             held: Vec::new(),
+            notes: false,
             remarks: Vec::new(),
             tail: Vec::new(),
         }
@@ -310,9 +313,15 @@ impl Scanner {
             word: Arc::clone(&self.word),
             greeted: true,
             held: Vec::new(),
+            notes: false,
             remarks: Vec::new(),
             tail: Vec::new(),
         }
+    }
+
+    /// Takes a shell's note of a signal out of what its command says, if `notes`.
+    pub(super) fn noting(self, notes: bool) -> Self {
+        Self { notes, ..self }
     }
 
     /// What is left when the stream ends.
@@ -333,6 +342,14 @@ impl Scanner {
         self.tail.drain(..over);
     }
 
+    /// Says what comes before `at`, and holds the rest: with what may be a note.
+    fn say_until(&mut self, at: usize, bytes: &[u8], out: &mut Vec<u8>) {
+        let note = if self.notes { note(&bytes[..at], None) } else { 0 };
+        let (said, held) = bytes.split_at(at - note);
+        self.say(said, out);
+        self.held = held.to_vec();
+    }
+
     /// Appends the output that is in `bytes` to `out`; gives the words at the command's end if
     /// they are there. What comes after them is held.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<String> {
@@ -349,26 +366,24 @@ impl Scanner {
         };
         loop {
             let Some(at) = word.find(bytes) else {
-                let kept = kept(word.needle(), bytes);
-                let (said, held) = bytes.split_at(bytes.len() - kept);
-                self.say(said, out);
-                self.held = held.to_vec();
+                self.say_until(bytes.len() - kept(word.needle(), bytes), bytes, out);
                 return None;
             };
-            self.say(&bytes[..at], out);
-            bytes = &bytes[at..];
-            let line = &bytes[length..];
+            let line = &bytes[at + length..];
             let Some(end) = line.iter().take(MARK).position(|byte| *byte == b'\n') else {
                 if line.len() < MARK {
-                    self.held = bytes.to_vec();
+                    self.say_until(at, bytes, out);
                     return None;
                 }
                 // Not what the shell says: a program found out the word, and means no good.
-                self.say(&bytes[..length], out);
+                self.say(&bytes[..at + length], out);
                 bytes = line;
                 continue;
             };
             let said = String::from_utf8_lossy(&line[..end]).into_owned();
+            let before = &bytes[..at];
+            let note = if self.notes { note(before, signal_of(&said)) } else { 0 };
+            self.say(&before[..at - note], out);
             bytes = &line[end + 1..];
             match said.as_bytes().first() {
                 Some(b'+') => {
@@ -383,6 +398,54 @@ impl Scanner {
             }
         }
     }
+}
+
+/// The signal that ended a command, from what its shell says of its end.
+fn signal_of(said: &str) -> Option<i32> {
+    let code: i32 = said.strip_prefix('=')?.split(' ').next()?.parse().ok()?;
+    Some(code - 128)
+}
+
+/// How many of the last bytes are a shell's note that a signal, this one if it is known, ended its
+/// command. It stands on the command's own error output where no subshell was between them: a line
+/// with nothing but the signal's name.
+fn note(said: &[u8], signal: Option<i32>) -> usize {
+    /// As the C libraries name them (`strsignal`). Shells say nothing of SIGINT and SIGPIPE.
+    const NAMES: &[(i32, &str)] = &[
+        (1, "Hangup"),
+        (3, "Quit"),
+        (4, "Illegal instruction"),
+        (5, "Trace/breakpoint trap"),
+        (5, "Trace/BPT trap"),
+        (6, "Aborted"),
+        (6, "Abort trap"),
+        (7, "Bus error"),
+        (8, "Floating point exception"),
+        (8, "Arithmetic exception"),
+        (9, "Killed"),
+        (10, "User defined signal 1"),
+        (11, "Segmentation fault"),
+        (12, "User defined signal 2"),
+        (14, "Alarm clock"),
+        (15, "Terminated"),
+        (16, "Stack fault"),
+        (24, "CPU time limit exceeded"),
+        (25, "File size limit exceeded"),
+        (26, "Virtual timer expired"),
+        (27, "Profiling timer expired"),
+        (29, "I/O possible"),
+        (30, "Power failure"),
+        (31, "Bad system call"),
+    ];
+    let Some(line) = said.strip_suffix(b"\n") else { return 0 };
+    let (line, core) = match line.strip_suffix(b" (core dumped)") {
+        Some(line) => (line, " (core dumped)".len()),
+        None => (line, 0),
+    };
+    let named = NAMES
+        .iter()
+        .find(|(of, name)| signal.is_none_or(|it| it == *of) && line.ends_with(name.as_bytes()));
+    named.map_or(0, |(_, name)| name.len() + core + 1)
 }
 
 /// How many of the last bytes may be the begin of a word.
@@ -431,6 +494,32 @@ mod tests {
             prop_assert_eq!(out, output);
             prop_assert_eq!(end.as_deref(), Some("=0 0"));
             prop_assert_eq!(rest, b"stray");
+        }
+    }
+
+    #[test]
+    fn a_shells_note_of_a_signal_is_no_output() {
+        let scan = |bytes: &[u8], size: usize| {
+            let mut scanner = Scanner::new(WORD).greeted().noting(true);
+            let (mut out, mut end) = (Vec::new(), None);
+            for piece in bytes.chunks(size) {
+                end = end.or(scanner.push(piece, &mut out));
+            }
+            (String::from_utf8(out).unwrap(), end.is_some())
+        };
+        for (said, left) in [
+            ("dying Killed\n\x1eword=137 0\n", "dying "),
+            ("Segmentation fault (core dumped)\n\x1eword=139 0\n", ""),
+            ("Killed\nKilled\n\x1eword=137 0\n", "Killed\n"),
+            ("Killed\nonce\n\x1eword=137 0\n", "Killed\nonce\n"),
+            ("Killed\n\x1eword=1 0\n", "Killed\n"),
+            ("Terminated\n\x1eword=137 0\n", "Terminated\n"),
+            ("Killed\x1eword=137 0\n", "Killed"),
+        ] {
+            // As large as what a shell writes at once.
+            for size in [1000, said.find('\x1e').unwrap()] {
+                assert_eq!(scan(said.as_bytes(), size), (left.to_owned(), true), "{said:?}");
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::super::channel::{Channel, Channels, Purpose};
-use super::super::lifeline::{Lifeline, Whom};
+use super::super::lifeline::{Kind, Lifeline, Whom};
 use super::super::shell::{BOOT, framed, word};
 use super::super::stream::{Ended, Scanner, Side};
 use super::super::target::Inner;
@@ -156,7 +156,8 @@ impl<C: Channels> Alone<C> {
             let end = poll_fn(|cx| both(&out, &err, cx));
             let _ = timeout(WORD, end).await;
             let (remarks, tail) = (out.remarks(), err.tail());
-            let refused = missing::why(&self.inner, asked, exit, &remarks, &tail).await;
+            let silent = remarks.iter().any(|remark| Kind::of(remark) == Some(Kind::Bash));
+            let refused = missing::why(&self.inner, asked, exit, &remarks, silent, &tail).await;
             return refused.map_or(Ok(exit), Err);
         }
         Ok(exit)

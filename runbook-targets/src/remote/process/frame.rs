@@ -7,40 +7,81 @@ use runbook_core::{Command, EnvValue, Failure, Result, Spawn, Stdin};
 
 use super::super::words::{is_variable, plain, push, push_format, push_next};
 
-/// For a shell of the pool: one compound command, so that no part of it runs if it is cut off.
-pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Vec<u8>> {
-    let mut frame = b"{ ".to_vec();
+/// A command for a shell of the pool: one compound command, so that no part of it runs if it is cut
+/// off.
+pub(in super::super) struct Frame {
+    text: Vec<u8>,
+    /// The same as a simple command of `sh`.
+    simple: Option<Vec<u8>>,
+    /// It may leave processes behind.
+    pub(in super::super) leaves: bool,
+}
+
+impl Frame {
+    /// `call` is a compound command that leaves nothing behind, its streams aside.
+    pub(in super::super) fn of(call: &[u8]) -> Self {
+        let mut text = call.to_vec();
+        text.extend_from_slice(b"</dev/null 2>&3 3>&-;_d $? 0;}\n");
+        Self { text, simple: None, leaves: false }
+    }
+
+    /// What a shell is told. `simple`: it does best with simple commands. `fresh`: it knows which
+    /// processes there were before.
+    pub(in super::super) fn said(&self, simple: bool, fresh: bool) -> Vec<u8> {
+        let mut said = b"{ ".to_vec();
+        if self.leaves && !fresh {
+            said.extend_from_slice(b"_b;");
+        }
+        said.extend_from_slice(self.simple.as_ref().filter(|_| simple).unwrap_or(&self.text));
+        said
+    }
+
+    pub(in super::super) fn is_simple(&self) -> bool {
+        self.simple.is_some()
+    }
+}
+
+/// For a shell of the pool.
+pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Frame> {
+    refuse_nul(command)?;
+    let mut text = Vec::new();
     if builtin(command) {
         // The same as the program, without a new process.
-        refuse_nul(command)?;
-        frame.extend_from_slice(b"_b=;");
-        push(&mut frame, command.program().as_bytes());
+        push(&mut text, command.program().as_bytes());
         if command.program() == "pwd" {
-            frame.extend_from_slice(b" -P");
+            text.extend_from_slice(b" -P");
         }
-        command.arguments().iter().for_each(|arg| push_next(&mut frame, arg));
-        frame.extend_from_slice(b" 2>&3;_e;}\n");
-        return Ok(frame);
+        command.arguments().iter().for_each(|arg| push_next(&mut text, arg));
+        text.extend_from_slice(b" 2>&3;_d $? 0;}\n");
+        return Ok(Frame { text, simple: None, leaves: false });
     }
-    frame.extend_from_slice(b"_b;");
     let input = match command.standard_input() {
         Stdin::Bytes(bytes) => Some(bytes.as_slice()),
         Stdin::Secret(secret) => Some(secret.expose().as_bytes()),
         Stdin::Empty | Stdin::Piped => None,
     };
     if let Some(input) = input {
-        frame.extend_from_slice(b"printf ");
-        push_format(&mut frame, input);
-        frame.push(b'|');
+        text.extend_from_slice(b"printf ");
+        push_format(&mut text, input);
+        text.push(b'|');
     }
-    frame.push(b'(');
-    push_program(&mut frame, command, spawn)?;
-    frame.push(b')');
-    if input.is_none() {
-        frame.extend_from_slice(b"</dev/null");
-    }
-    frame.extend_from_slice(b" 2>&3 3>&-;_e;}\n");
-    Ok(frame)
+    text.push(b'(');
+    push_program(&mut text, command, spawn)?;
+    text.push(b')');
+    let end: &[u8] = match input {
+        Some(_) => b" 2>&3 3>&-;_e;}\n",
+        None => b"</dev/null 2>&3 3>&-;_e;}\n",
+    };
+    text.extend_from_slice(end);
+    let simple = is_simple(command).then(|| {
+        let mut simple = Vec::new();
+        push_names(&mut simple, spawn);
+        push_next(&mut simple, command.program());
+        command.arguments().iter().for_each(|arg| push_next(&mut simple, arg));
+        simple.extend_from_slice(end);
+        simple
+    });
+    Ok(Frame { text, simple, leaves: true })
 }
 
 /// For a channel of its own: a script that becomes the program.
@@ -72,6 +113,90 @@ fn builtin(command: &Command) -> bool {
     }
 }
 
+/// Whether a simple command of `sh` does the same as its program in a subshell, which costs a whole
+/// copy of the shell. What a shell has under the same name must not stand in for it.
+fn is_simple(command: &Command) -> bool {
+    /// Of shells that descend from ash: dash, BusyBox, the BSDs'.
+    const BUILTINS: &[&[u8]] = &[
+        b".",
+        b":",
+        b"[",
+        b"[[",
+        b"alias",
+        b"bg",
+        b"bind",
+        b"break",
+        b"builtin",
+        b"case",
+        b"cd",
+        b"chdir",
+        b"command",
+        b"continue",
+        b"do",
+        b"done",
+        b"echo",
+        b"elif",
+        b"else",
+        b"esac",
+        b"eval",
+        b"exec",
+        b"exit",
+        b"export",
+        b"false",
+        b"fc",
+        b"fg",
+        b"fi",
+        b"for",
+        b"function",
+        b"getopts",
+        b"hash",
+        b"help",
+        b"history",
+        b"if",
+        b"in",
+        b"jobid",
+        b"jobs",
+        b"kill",
+        b"let",
+        b"local",
+        b"printf",
+        b"pwd",
+        b"read",
+        b"readonly",
+        b"return",
+        b"set",
+        b"setvar",
+        b"shift",
+        b"source",
+        b"test",
+        b"then",
+        b"time",
+        b"times",
+        b"trap",
+        b"true",
+        b"type",
+        b"ulimit",
+        b"umask",
+        b"unalias",
+        b"unset",
+        b"until",
+        b"wait",
+        b"while",
+        b"wordexp",
+    ];
+    /// More than this may be more than a program takes, which only a subshell tells.
+    const LONG: usize = 32 << 10;
+    let program = command.program().as_bytes();
+    let begins = |first: &u8| first.is_ascii_alphanumeric() || *first == b'/';
+    program.first().is_some_and(begins)
+        && program.iter().all(|byte| begins(byte) || b"-_.+".contains(byte))
+        && !BUILTINS.contains(&program)
+        && command.directory().is_none()
+        && command.environment().next().is_none()
+        && matches!(command.standard_input(), Stdin::Empty)
+        && command.arguments().iter().map(|arg| arg.len() + 1).sum::<usize>() < LONG
+}
+
 fn push_program(line: &mut Vec<u8>, command: &Command, spawn: &Spawn) -> Result<()> {
     refuse_nul(command)?;
     if let Some(dir) = command.directory() {
@@ -79,16 +204,8 @@ fn push_program(line: &mut Vec<u8>, command: &Command, spawn: &Spawn) -> Result<
         push_next(line, plain(dir));
         line.extend_from_slice(b"||_r d;");
     }
-    line.extend_from_slice(b"export RUNBOOK_UNIT=");
-    push(line, spawn.cookie.as_bytes());
-    line.extend_from_slice(b" RUNBOOK_COMMAND=");
-    match spawn.command.strip_prefix(Spawn::this_process()) {
-        Some(number) => {
-            line.extend_from_slice(b"$_p");
-            push(line, number.as_bytes());
-        }
-        None => push(line, spawn.command.as_bytes()),
-    }
+    line.extend_from_slice(b"export ");
+    push_names(line, spawn);
     let mut strange = Vec::new();
     for (name, value) in command.environment() {
         let bytes = bytes(value);
@@ -124,6 +241,20 @@ fn push_program(line: &mut Vec<u8>, command: &Command, spawn: &Spawn) -> Result<
     command.arguments().iter().for_each(|arg| push_next(line, arg));
     line.extend_from_slice(b";_r");
     Ok(())
+}
+
+/// By what the processes of a command are found.
+fn push_names(line: &mut Vec<u8>, spawn: &Spawn) {
+    line.extend_from_slice(b"RUNBOOK_UNIT=");
+    push(line, spawn.cookie.as_bytes());
+    line.extend_from_slice(b" RUNBOOK_COMMAND=");
+    match spawn.command.strip_prefix(Spawn::this_process()) {
+        Some(number) => {
+            line.extend_from_slice(b"$_p");
+            push(line, number.as_bytes());
+        }
+        None => push(line, spawn.command.as_bytes()),
+    }
 }
 
 fn bytes(value: &EnvValue) -> &[u8] {

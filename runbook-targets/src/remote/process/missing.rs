@@ -22,6 +22,7 @@ case $2 in
 */*) p=$2 ;;
 *) p=$(command -v "$2") ;;
 esac
+case $p in */* | '') ;; *) echo there; exit ;; esac  # BusyBox has it itself
 first=$(head -c 256 "$p" | head -n 1 | tr -d '\0')
 case $first in
 '#!'*) set -- ${first#??} ;;
@@ -33,18 +34,19 @@ elif [ ! -e "$1" ]; then echo orphan
 else echo there; fi
 "#;
 
-/// Why a command that ended so did not start at all, if it did not. `remarks` are the shell's;
-/// `said` is the end of the error output.
+/// Why a command that ended so did not start at all, if it did not. `remarks` are the shell's, which
+/// says itself that it refused a program unless it is `silent`; `said` is the end of the error
+/// output.
 pub(super) async fn why<C: Channels>(
     inner: &Arc<Inner<C>>,
     command: &Command,
     exit: Exit,
     remarks: &[String],
+    silent: bool,
     said: &[u8],
 ) -> Option<Failure> {
     let refused = remarks.iter().find_map(|remark| remark.strip_prefix('!'));
-    let bash = remarks.iter().any(|remark| remark.starts_with('+') && remark.ends_with("bash"));
-    if refused.is_none() && !bash {
+    if refused.is_none() && !silent {
         return None;
     }
     let dir = command.directory().map(plain).unwrap_or_default();
