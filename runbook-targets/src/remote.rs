@@ -6,6 +6,7 @@
 
 pub(crate) mod channel;
 mod files;
+mod fuse;
 mod lifeline;
 mod process;
 mod shell;

@@ -1,5 +1,6 @@
 //! [`Lifeline`]: the one process over there that ends the others. It ends a command when it is
-//! asked to, and all commands when this side is gone, is silent or can't be reached any more.
+//! asked to, and all commands when this side is gone, is silent or can't be reached any more. Where
+//! it may come later, a [`fuse`] watches over each shell until then.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -13,14 +14,17 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
+use super::fuse::Later;
 use super::shell;
 use super::target::Limits;
-use super::words::compact;
+use super::words::{compact, push};
 
+/// What it shares with a fuse.
+pub(super) static TREE: LazyLock<String> = LazyLock::new(|| compact(include_str!("tree.sh")));
 static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("lifeline.sh")));
 
 /// How long the end of a channel may take, once it says nothing more.
-const WORD: Duration = Duration::from_secs(1);
+pub(super) const WORD: Duration = Duration::from_secs(1);
 
 /// One lifeline with the shells that bear its mark: they live and end together.
 pub(super) struct Lifeline {
@@ -34,6 +38,7 @@ pub(super) struct Lifeline {
     numbers: AtomicU64,
     /// The end of its patience over there, unless it hears a sign of life; 0 before the first.
     patient_until: Arc<AtomicU64>,
+    pub(super) later: Later,
 }
 
 /// A command that runs.
@@ -120,7 +125,25 @@ impl Lifeline {
             answers: Arc::new(Answers(Mutex::new(Some(HashMap::new())))),
             numbers: AtomicU64::new(1),
             patient_until: Arc::default(),
+            later: Later::default(),
         }
+    }
+
+    /// Whether it is there, and its shells need no fuse any more.
+    pub(super) fn is_open(&self) -> bool {
+        self.opened.initialized()
+    }
+
+    /// What the scripts are told about its shells whose mark matches `marks`.
+    pub(super) fn told(marks: &str, limits: &Limits) -> String {
+        format!(
+            "_life={} _beat={} _beats={} _grace={} _proc={}\n",
+            quote(marks),
+            limits.beat.as_secs_f32(),
+            limits.beats,
+            tenths(limits.grace),
+            quote(limits.proc),
+        )
     }
 
     /// Whether it still can end anything. A runtime that nobody drives gives no sign of life.
@@ -134,7 +157,7 @@ impl Lifeline {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Opens it, unless it is open. Nothing may run before that.
+    /// Opens it, unless it is open. Before that nothing may run that has no fuse.
     pub(super) async fn open<C: Channels>(&self, channels: &C, limits: &Limits) -> Result<()> {
         let open = async || {
             let mut opening = Heard(Some(Arc::clone(&self.answers)));
@@ -144,16 +167,16 @@ impl Lifeline {
             else {
                 return Err(self.lost());
             };
-            let mut script = format!(
-                "_life={} _beat={} _beats={} _grace={} _proc={}\n",
-                self.id,
-                limits.beat.as_secs_f32(),
-                limits.beats,
-                tenths(limits.grace),
-                quote(limits.proc),
-            );
+            let mut script = Self::told(&format!("{}[.]", self.id), limits);
+            script.push_str("unset _s _script\n");
+            script.push_str(&TREE);
             script.push_str(&SCRIPT);
-            let framed = shell::framed(script.as_bytes());
+            // By its new name a fuse knows that it is there, and has all of its script.
+            let mut renamed = b"export _script=".to_vec();
+            push(&mut renamed, script.as_bytes());
+            let name = format!(";exec {} -c 'eval \"$_script\"' runbook.{}", limits.sh, self.id);
+            renamed.extend_from_slice(name.as_bytes());
+            let framed = shell::framed(&renamed);
             let Channel { stdin, stdout, stderr, exit } = channel;
             let patience = (limits.beat * limits.beats, Arc::clone(&self.patient_until));
             tokio::spawn(speak(stdin, framed, heard, limits.beat, patience));
@@ -180,8 +203,7 @@ impl Lifeline {
                 Err(_) => format!("`sh` is not ready after {} s", limits.greeting.as_secs_f32()),
             };
             listening.abort();
-            Err(Failure::msg(format!("{why} on {}{}", self.place, noise.said()))
-                .next(format!("look at what the login shell there makes of this line: `{line}`")))
+            Err(not_ready(&why, &self.place, &noise, &line))
         };
         self.opened.get_or_try_init(open).await.copied()
     }
@@ -265,6 +287,12 @@ impl Lifeline {
             format!("the connection to {} was lost", self.place),
         )
     }
+}
+
+/// What is said of a host where `line` did not become a shell that works.
+pub(super) fn not_ready(why: &str, place: &str, noise: &Noise, line: &str) -> Failure {
+    Failure::msg(format!("{why} on {place}{}", noise.said()))
+        .next(format!("look at what the login shell there makes of this line: `{line}`"))
 }
 
 /// Milliseconds of a clock that goes on while a runtime's stands still.
@@ -356,14 +384,14 @@ async fn drain(mut from: BoxRead, noise: &Noise) {
 
 /// The first of what a login shell says before it is ready.
 #[derive(Clone, Default)]
-struct Noise(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Noise(Arc<Mutex<Vec<u8>>>);
 
 impl Noise {
     fn all(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, bytes: &[u8]) {
+    pub(super) fn hear(&self, bytes: &[u8]) {
         const KEPT: usize = 200;
         let mut all = self.all();
         let room = KEPT.saturating_sub(all.len()).min(bytes.len());

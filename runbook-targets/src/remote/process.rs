@@ -83,9 +83,12 @@ impl<C: Channels> Pooled<C> {
         };
         let shell = match ready {
             Some(shell) => shell,
-            None => Shell::open(&inner.channels, lifeline, &inner.limits).await?,
+            None => Shell::open(inner, lifeline).await?,
         };
         let Shell { stdin, stdout, stderr, mut about } = shell;
+        if about.fuse {
+            inner.open_later(&about.lifeline);
+        }
         command.clone_into(&mut about.whom.command);
         let mut said = std::mem::take(&mut about.prologue);
         if let Some((name, text)) = function
@@ -189,8 +192,13 @@ impl<C: Channels> Pooled<C> {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // It may be its channel alone that was lost.
-            let (lifeline, whom) = (Arc::clone(&about.lifeline), about.whom.clone());
-            runtime.spawn(async move { lifeline.kill(&whom, true, Duration::ZERO).await });
+            let (inner, lifeline) = (Arc::clone(&self.inner), Arc::clone(&about.lifeline));
+            let whom = about.whom.clone();
+            runtime.spawn(async move { inner.kill(&lifeline, &whom, true, Duration::ZERO).await });
+        }
+        let unwatched = self.rest.as_ref().map(|rest| &rest.about.lifeline);
+        if let Some(why) = unwatched.and_then(|lifeline| self.inner.why_unwatched(lifeline)) {
+            return why;
         }
         let exit = self.rest.as_mut().and_then(|rest| rest.about.exit.take());
         let Some(exit) = exit else { return gone(self.inner.name(), why) };
@@ -268,10 +276,10 @@ impl<C: Channels> Process for Pooled<C> {
         if let Some(out) = &self.out {
             whom.greeted(&out.remarks());
         }
-        lifeline.kill(&whom, false, grace).await?;
+        self.inner.kill(&lifeline, &whom, false, grace).await?;
         if timeout(WORD, self.wait()).await.is_err() {
             // It had not started yet, or somebody else holds its streams. The shell goes too.
-            lifeline.kill(&whom, true, Duration::ZERO).await?;
+            self.inner.kill(&lifeline, &whom, true, Duration::ZERO).await?;
             self.ended = Some(Ok(Exit::Signal(9)));
         }
         Ok(())

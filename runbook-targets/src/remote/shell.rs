@@ -12,17 +12,18 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use runbook_core::{BoxRead, BoxWrite, Exit, Failure, Result, Spawn};
+use runbook_core::{BoxRead, BoxWrite, Exit, Result, Spawn};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::channel::{Channel, Channels, Purpose};
-use super::lifeline::{Lifeline, Whom};
+use super::fuse;
+use super::lifeline::{Lifeline, Noise, WORD, Whom, not_ready};
 use super::stream::Scanner;
 use super::target::{Inner, Limits};
-use super::words::compact;
+use super::words::{compact, push};
 
 static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
 
@@ -70,6 +71,8 @@ pub(super) struct About {
     pub(super) knows: BTreeSet<&'static str>,
     /// What is still to be said to it before its first frame.
     pub(super) prologue: Vec<u8>,
+    /// It has a fuse, which has to be told from a lifeline.
+    pub(super) fuse: bool,
     /// When it looked for processes last.
     pub(super) looked: Option<Instant>,
 }
@@ -84,24 +87,35 @@ impl About {
 }
 
 impl Shell {
-    /// Opens one, and beside it the lifeline if that is not open.
+    /// Opens one, and beside it the lifeline if that is not open and may not come later.
     pub(super) async fn open<C: Channels>(
-        channels: &C,
+        inner: &Arc<Inner<C>>,
         lifeline: Arc<Lifeline>,
-        limits: &Limits,
     ) -> Result<Self> {
+        let (channels, limits) = (&inner.channels, &inner.limits);
         let mark = format!("{}.{}", lifeline.id, lifeline.number());
-        let line = format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh);
+        let line = line(&mark, limits);
         let shell = channels.open(&line, Purpose::Shell);
-        // Both to their end: others wait for the lifeline too.
-        let (opened, channel) = tokio::join!(lifeline.open(channels, limits), shell);
-        let channel = opened.and(channel)?;
+        let fuse = limits.later.is_some() && !lifeline.is_open();
+        let channel = if fuse {
+            shell.await?
+        } else {
+            // Both to their end: others wait for the lifeline too.
+            let (opened, channel) = tokio::join!(lifeline.open(channels, limits), shell);
+            opened.and(channel)?
+        };
         let Channel { stdin, stdout, stderr, exit } = channel;
         let word = word();
-        let mut prologue =
-            format!("unset _n _p;_n='{word}' _p={}\n", Spawn::this_process()).into_bytes();
+        let this = Spawn::this_process();
+        let mut prologue = format!("unset _n _p _w;_n='{word}' _p={this}").into_bytes();
+        if fuse {
+            prologue
+                .extend_from_slice(format!(" _beat={} _w=", limits.beat.as_secs_f32()).as_bytes());
+            push(&mut prologue, fuse::script(&lifeline, &mark, limits).as_bytes());
+        }
+        prologue.push(b'\n');
         prologue.extend_from_slice(PROLOGUE.as_bytes());
-        Ok(Self {
+        let shell = Self {
             stdin,
             stdout: (stdout, Scanner::new(word.as_bytes())),
             stderr: (stderr, Scanner::new(word.as_bytes())),
@@ -112,28 +126,40 @@ impl Shell {
                 knows: BTreeSet::new(),
                 prologue,
                 looked: None,
+                fuse,
             },
-        })
+        };
+        // A lifeline would have said why nothing works there.
+        if fuse { shell.greeted(inner).await } else { Ok(shell) }
     }
 
     /// Waits until it says that it is ready, past all that its login files say.
-    async fn greeted(mut self) -> Result<Self> {
-        /// No greeting is so long.
-        const LONG: usize = 1 << 20;
-        self.stdin.write_all(&std::mem::take(&mut self.about.prologue)).await?;
-        self.stdin.flush().await?;
-        for (from, scanner) in [&mut self.stdout, &mut self.stderr] {
-            let (mut buffer, mut heard) = ([0; 4096], 0);
-            while !scanner.is_greeted() {
-                let read = from.read(&mut buffer).await?;
-                heard += read;
-                if read == 0 || heard > LONG {
-                    return Err(Failure::msg("a shell that was opened ahead is not ready"));
-                }
-                scanner.push(&buffer[..read], &mut Vec::new());
+    async fn greeted<C: Channels>(mut self, inner: &Inner<C>) -> Result<Self> {
+        let limit = inner.limits.greeting;
+        let noise = Noise::default();
+        let greeting = async {
+            let said = std::mem::take(&mut self.about.prologue);
+            // If it takes nothing, it says why.
+            let _ = self.stdin.write_all(&said).await;
+            let _ = self.stdin.flush().await;
+            tokio::join!(hear(&mut self.stdout, &noise), hear(&mut self.stderr, &noise))
+        };
+        let why = match timeout(limit, greeting).await {
+            Ok((true, true)) => {
+                self.about.whom.greeted(&self.stdout.1.remarks);
+                return Ok(self);
             }
-        }
-        Ok(self)
+            Ok(_) => {
+                if let Some(exit) = self.about.exit.take()
+                    && let Ok(Ok(Err(failure))) = timeout(WORD, exit).await
+                {
+                    return Err(failure);
+                }
+                "there is no `sh` that works".to_owned()
+            }
+            Err(_) => format!("`sh` is not ready after {} s", limit.as_secs_f32()),
+        };
+        Err(not_ready(&why, inner.name(), &noise, &line(&self.about.whom.mark, &inner.limits)))
     }
 
     /// Whether it is still there, and silent as it should be.
@@ -146,6 +172,28 @@ impl Shell {
         };
         self.about.lifeline.lives() && quiet(&mut self.stdout.0) && quiet(&mut self.stderr.0)
     }
+}
+
+/// Whether the shell said on this stream that it is ready.
+async fn hear((from, scanner): &mut (BoxRead, Scanner), noise: &Noise) -> bool {
+    /// No greeting is so long.
+    const LONG: usize = 1 << 20;
+    let (mut buffer, mut heard) = ([0; 4096], 0);
+    while !scanner.is_greeted() {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return false };
+        heard += read;
+        if heard > LONG {
+            return false;
+        }
+        noise.hear(&buffer[..read]);
+        scanner.push(&buffer[..read], &mut Vec::new());
+    }
+    true
+}
+
+/// The line that becomes the shell with this mark.
+fn line(mark: &str, limits: &Limits) -> String {
+    format!("RUNBOOK_LIFE={mark} exec {} -s runbook", limits.sh)
 }
 
 /// One shell that has run nothing yet, opened while others run: whoever needs a new one need not
@@ -176,9 +224,12 @@ impl Spare {
         if slot.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &lifeline)) {
             let (inner, of) = (Arc::clone(inner), Arc::clone(&lifeline));
             let opening = tokio::spawn(async move {
-                let shell = Shell::open(&inner.channels, lifeline, &inner.limits).await?;
-                // One that hangs must not keep those waiting who could open another.
-                timeout(inner.limits.greeting, shell.greeted()).await?
+                let shell = Shell::open(&inner, lifeline).await?;
+                if shell.about.prologue.is_empty() {
+                    Ok(shell)
+                } else {
+                    shell.greeted(&inner).await
+                }
             });
             *slot = Some((of, opening));
         }

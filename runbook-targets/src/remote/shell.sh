@@ -1,9 +1,26 @@
 # What a shell of the pool is told first. `_n` begins each word to this program, `_p` the name of
-# each command. Its own messages go nowhere: bash would put whole commands, secrets included, into
-# them.
+# each command; `_w` is what watches over it, if that is not somebody else's task. Its own messages
+# go nowhere: bash would put whole commands, secrets included, into them.
 exec 3>&2 2>/dev/null
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 unset RUNBOOK_LIFE RUNBOOK_UNIT RUNBOOK_COMMAND
+printf '%s+%s%s\n' "$_n" $$ \
+    "${BASH_VERSION:+ bash}${KSH_VERSION:+ ksh}${YASH_VERSION:+ yash}${ZSH_VERSION:+ zsh}"
+printf '%s+\n' "$_n" >&3
+if [ "$_w" ]; then
+    (
+        trap 'kill "$_nap"; exit' TERM
+        trap '' HUP INT QUIT PIPE
+        exec >/dev/null 3>&-
+        sleep "$_beat" &
+        _nap=$!
+        wait "$_nap"
+        eval "$_w"
+    ) &
+    _f=$!
+    trap 'kill "$_f"' 0
+    unset _w
+fi
 # The program was refused, with what the shell made of it.
 _r() { set -- "${1:-$?}"; trap - 0; printf '%s!%s\n' "$_n" "$1"; exit 126; }
 # The last process id before a command.
@@ -32,6 +49,3 @@ _d() {
     printf '%s=%s %s\n' "$_n" $1 $2
     printf '%s=%s %s\n' "$_n" $1 $2 >&3
 }
-printf '%s+%s%s\n' "$_n" $$ \
-    "${BASH_VERSION:+ bash}${KSH_VERSION:+ ksh}${YASH_VERSION:+ yash}${ZSH_VERSION:+ zsh}"
-printf '%s+\n' "$_n" >&3

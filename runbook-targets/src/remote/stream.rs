@@ -279,7 +279,7 @@ pub(super) struct Scanner {
     held: Vec<u8>,
     /// The shell says here which signal ended a command, see [`note`].
     notes: bool,
-    remarks: Vec<String>,
+    pub(super) remarks: Vec<String>,
     tail: Vec<u8>,
 }
 

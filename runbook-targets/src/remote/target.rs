@@ -54,6 +54,9 @@ pub(crate) struct Limits {
     /// How often this side gives a sign of life, and after how many times of silence all is ended.
     pub(crate) beat: Duration,
     pub(crate) beats: u32,
+    /// How long the first shells make do with a fuse of their own before there is a lifeline; none:
+    /// not at all. Less than a beat.
+    pub(crate) later: Option<Duration>,
     /// Between SIGTERM and SIGKILL, when this side is gone.
     pub(crate) grace: Duration,
     /// Large content is hashed on both sides.
@@ -72,6 +75,7 @@ impl Default for Limits {
             greeting: Duration::from_secs(30),
             beat: Duration::from_secs(5),
             beats: 4,
+            later: None,
             grace: Duration::from_secs(5),
             verify: true,
             sh: "sh",

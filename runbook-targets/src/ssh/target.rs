@@ -267,11 +267,15 @@ impl Ssh {
 
     /// All of it, resolved when it is first needed. What fails is tried again next time.
     async fn remote(&self) -> Result<&Remote<Connections>> {
+        /// A program that ends sooner saves its hosts a second channel.
+        const LATER: Duration = Duration::from_secs(2);
         let make = || async {
             let Options { isolated, verify, shell_timeout, .. } = self.0.options;
             let usual = Limits::default();
             let greeting = shell_timeout.unwrap_or(usual.greeting);
-            let limits = Limits { isolated, verify, greeting, ..usual };
+            // A shell for each command would be as many fuses.
+            let later = (!isolated).then_some(LATER);
+            let limits = Limits { isolated, verify, greeting, later, ..usual };
             Ok(Remote::new(self.connect_to().await?, limits))
         };
         self.0.remote.get_or_try_init(make).await

@@ -13,20 +13,41 @@ use crate::remote::Limits;
 const FAMILY: &str = "sleep 1000 & setsid sleep 1001 & \
     (setsid sh -c 'sleep 1002 & sleep 1003 & wait' >/dev/null 2>&1 &); wait";
 
-fn far(here: &Here, sh: &'static str, isolated: bool) -> Far {
+/// How commands get their shells, and who watches over them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Shells are shared, and the lifeline is there before.
+    Shared,
+    /// Each command has a shell of its own.
+    Isolated,
+    /// Shells are shared, and the lifeline is opened soon.
+    Later,
+    /// Shells are shared, and there is a lifeline only if it is asked for something.
+    Fused,
+}
+
+fn far(here: &Here, sh: &'static str, mode: Mode) -> Far {
     let second = Duration::from_secs(1);
+    let later = match mode {
+        Mode::Shared | Mode::Isolated => None,
+        Mode::Later => Some(Duration::from_millis(300)),
+        Mode::Fused => Some(Duration::from_secs(1000)),
+    };
+    let isolated = mode == Mode::Isolated;
+    let (beat, grace, greeting) = (second, second, 2 * second);
     let limits =
-        Limits { sh, isolated, beat: second, beats: 2, grace: second, ..Limits::default() };
+        Limits { sh, isolated, later, beat, beats: 2, grace, greeting, ..Limits::default() };
     Far::with(here, limits)
 }
 
-fn each() -> impl Iterator<Item = (&'static str, bool)> {
-    SHELLS.into_iter().flat_map(|sh| [(sh, false), (sh, true)])
+fn each() -> impl Iterator<Item = (&'static str, Mode)> {
+    let modes = [Mode::Shared, Mode::Isolated, Mode::Later];
+    SHELLS.into_iter().flat_map(move |sh| modes.map(|mode| (sh, mode)))
 }
 
 /// The channels while nothing runs: the lifeline's, and that of a shell opened ahead.
-fn idle(isolated: bool) -> usize {
-    1 + usize::from(isolated)
+fn idle(mode: Mode) -> usize {
+    1 + usize::from(mode == Mode::Isolated)
 }
 
 async fn all_six_run(mark: &Mark) {
@@ -35,48 +56,48 @@ async fn all_six_run(mark: &Mark) {
 
 #[tokio::test]
 async fn a_timeout_ends_the_whole_tree_and_frees_the_channel() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let (mark, here) = (Mark::new(), Here::new());
-        let host = Host::new(far(&here, sh_, isolated));
+        let host = Host::new(far(&here, sh_, mode));
         let command = mark.on(sh(FAMILY)).timeout(Duration::from_millis(500));
         let failure = soon(context().on(&host).run(&command)).await.unwrap_err();
         assert_eq!(failure.kind(), FailureKind::TimedOut);
         assert!(failure.to_string().contains("its process tree was ended"), "{failure}");
         assert_eq!(mark.living(), [0; 0]);
-        comes_true("none holds a channel", || here.open_channels() <= idle(isolated)).await;
+        comes_true("none holds a channel", || here.open_channels() <= idle(mode)).await;
         assert_eq!(soon(context().on(&host).run(&sh("echo on"))).await.unwrap().text(), "on");
     }
 }
 
 #[tokio::test]
 async fn dropping_a_command_ends_its_whole_tree() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let (mark, here) = (Mark::new(), Here::new());
-        let far = far(&here, sh_, isolated);
+        let far = far(&here, sh_, mode);
         let process = soon(far.spawn(&mark.on(sh(FAMILY)), &Spawn::new("t"))).await.unwrap();
         all_six_run(&mark).await;
         drop(process);
         comes_true("none runs", || mark.living().is_empty()).await;
-        comes_true("none holds a channel", || here.open_channels() <= idle(isolated)).await;
+        comes_true("none holds a channel", || here.open_channels() <= idle(mode)).await;
     }
 }
 
 #[tokio::test]
 async fn a_command_that_is_dropped_at_once_does_not_run_later() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let (mark, here) = (Mark::new(), Here::new());
-        let far = far(&here, sh_, isolated);
+        let far = far(&here, sh_, mode);
         drop(soon(far.spawn(&mark.on(sh(FAMILY)), &Spawn::new("t"))).await.unwrap());
-        comes_true("none holds a channel", || here.open_channels() <= idle(isolated)).await;
+        comes_true("none holds a channel", || here.open_channels() <= idle(mode)).await;
         comes_true("none runs", || mark.living().is_empty()).await;
     }
 }
 
 #[tokio::test]
 async fn a_cut_connection_ends_everything_over_there() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let (mark, daemon, here) = (Mark::new(), Mark::new(), Here::new());
-        let host = Host::new(far(&here, sh_, isolated));
+        let host = Host::new(far(&here, sh_, mode));
         let cx = context();
         let start = daemon.on(sh("setsid sleep 1000 >/dev/null 2>&1 </dev/null &"));
         soon(cx.on(&host).run(&start)).await.unwrap();
@@ -99,9 +120,9 @@ async fn a_cut_connection_ends_everything_over_there() {
 
 #[tokio::test]
 async fn a_silent_connection_ends_everything_over_there() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let (mark, here) = (Mark::new(), Here::new());
-        let far = far(&here, sh_, isolated);
+        let far = far(&here, sh_, mode);
         let process = soon(far.spawn(&mark.on(sh(FAMILY)), &Spawn::new("t"))).await.unwrap();
         all_six_run(&mark).await;
         here.fall_silent();
@@ -114,9 +135,9 @@ async fn a_silent_connection_ends_everything_over_there() {
 /// A program that drives its runtime only now and then gives no sign of life between.
 #[test]
 fn after_a_runtime_stood_still_commands_can_be_ended_again() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let (mark, here) = (Mark::new(), Here::new());
-        let host = Host::new(far(&here, sh_, isolated));
+        let host = Host::new(far(&here, sh_, mode));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let process = runtime.block_on(async {
             let command = mark.on(sh(FAMILY));
@@ -126,7 +147,7 @@ fn after_a_runtime_stood_still_commands_can_be_ended_again() {
         });
         let deadline = std::time::Instant::now() + LONG;
         while !mark.living().is_empty() {
-            assert!(std::time::Instant::now() < deadline, "it is not ended over there");
+            assert!(std::time::Instant::now() < deadline, "{sh_} {mode:?}: it is not ended over there");
             std::thread::sleep(Duration::from_millis(20));
         }
         runtime.block_on(async {
@@ -141,10 +162,48 @@ fn after_a_runtime_stood_still_commands_can_be_ended_again() {
 }
 
 #[tokio::test]
-async fn signs_of_life_keep_a_long_command_alive() {
-    for (sh_, isolated) in each() {
+async fn without_a_lifeline_the_fuse_ends_everything_over_there() {
+    for sh_ in SHELLS {
+        for cut in [true, false] {
+            let (mark, here) = (Mark::new(), Here::new());
+            let far = far(&here, sh_, Mode::Fused);
+            let process = soon(far.spawn(&mark.on(sh(FAMILY)), &Spawn::new("t"))).await.unwrap();
+            all_six_run(&mark).await;
+            assert_eq!(here.opened(), 1, "there is no lifeline");
+            if cut {
+                here.cut();
+            } else {
+                here.fall_silent();
+            }
+            comes_true("none runs", || mark.living().is_empty()).await;
+            comes_true("no channel is open", || here.open_channels() == 0).await;
+            drop(process);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fuse_is_put_out_by_the_lifeline_and_goes_with_its_shell() {
+    for sh_ in SHELLS {
         let here = Here::new();
-        let host = Host::new(far(&here, sh_, isolated));
+        let host = Host::new(far(&here, sh_, Mode::Later));
+        // Longer than a fuse burns.
+        let output = soon(context().on(&host).run(&sh("sleep 6; echo done"))).await.unwrap();
+        assert_eq!((output.text().as_str(), here.opened()), ("done", 2));
+        let (mark, short) = (Mark::new(), Here::new());
+        let host = Host::new(far(&short, sh_, Mode::Fused));
+        soon(context().on(&host).run(&mark.on(Command::new("uname")))).await.unwrap();
+        assert_eq!(short.opened(), 1);
+        drop(host);
+        comes_true("no channel is open", || short.open_channels() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn signs_of_life_keep_a_long_command_alive() {
+    for (sh_, mode) in each() {
+        let here = Here::new();
+        let host = Host::new(far(&here, sh_, mode));
         let output = soon(context().on(&host).run(&sh("sleep 4; echo done"))).await.unwrap();
         assert_eq!(output.text(), "done");
     }
@@ -152,9 +211,9 @@ async fn signs_of_life_keep_a_long_command_alive() {
 
 #[tokio::test]
 async fn nothing_is_left_when_nothing_runs_any_more() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let here = Here::new();
-        let host = Host::new(far(&here, sh_, isolated));
+        let host = Host::new(far(&here, sh_, mode));
         soon(context().on(&host).run(&Command::new("uname"))).await.unwrap();
         drop(host);
         comes_true("no channel is open", || here.open_channels() == 0).await;
@@ -163,12 +222,12 @@ async fn nothing_is_left_when_nothing_runs_any_more() {
 
 #[tokio::test]
 async fn a_stopped_command_and_one_that_ignores_sigterm_are_ended() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         for script in
             ["trap '' TERM; echo ready; while :; do sleep 1000; done", "echo ready; kill -STOP $$"]
         {
             let (mark, around) = (Mark::new(), Surroundings::new());
-            let host = Host::new(far(&Here::new(), sh_, isolated));
+            let host = Host::new(far(&Here::new(), sh_, mode));
             let (cx, command) = (around.context(), mark.on(sh(script)));
             let on = cx.on(&host);
             let cancel = async {
@@ -185,10 +244,10 @@ async fn a_stopped_command_and_one_that_ignores_sigterm_are_ended() {
 /// What escapes: it has neither the environment nor the parents of its command.
 #[tokio::test]
 async fn a_child_escapes_only_without_environment_and_without_parents() {
-    for (sh_, isolated) in each() {
+    for (sh_, mode) in each() {
         let escaped = Mark::new();
         let folder = tempfile::tempdir().unwrap();
-        let host = Host::new(far(&Here::new(), sh_, isolated));
+        let host = Host::new(far(&Here::new(), sh_, mode));
         let entry = format!("RUNBOOK_TEST_MARK={}", escaped.value());
         // The first loses its parents, the second its environment, the third both.
         let script = "(setsid sleep 1001 &) ; env -i setsid sleep 1002 & \
@@ -218,7 +277,7 @@ async fn leftovers_of_a_killed_process_are_ended_and_nothing_else() {
             .status()
             .unwrap();
         comes_true("they run", || left.living().len() == 2).await;
-        let far = far(&Here::new(), sh_, false);
+        let far = far(&Here::new(), sh_, Mode::Shared);
         let command = own.on(sh("exec sleep 1006"));
         let mut running = soon(far.spawn(&command, &Spawn::new(&cookie))).await.unwrap();
         comes_true("it runs", || own.living().len() == 1).await;
@@ -237,8 +296,8 @@ async fn leftovers_of_a_killed_process_are_ended_and_nothing_else() {
 
 #[tokio::test]
 async fn secrets_are_in_no_argument_list() {
-    for (sh_, isolated) in each() {
-        let host = Host::new(far(&Here::new(), sh_, isolated));
+    for (sh_, mode) in each() {
+        let host = Host::new(far(&Here::new(), sh_, mode));
         let secret = Secret::new(format!("hush-{}", super::super::shell::nonce()));
         let command = sh("all=$(cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'); \
             case $all in *\"$W\"*) echo seen ;; *) echo unseen ;; esac; cat; test ${#W} = 21")
