@@ -147,7 +147,10 @@ fn after_a_runtime_stood_still_commands_can_be_ended_again() {
         });
         let deadline = std::time::Instant::now() + LONG;
         while !mark.living().is_empty() {
-            assert!(std::time::Instant::now() < deadline, "{sh_} {mode:?}: it is not ended over there");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{sh_} {mode:?}: it is not ended over there"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         runtime.block_on(async {
