@@ -81,7 +81,7 @@ impl About {
     /// Whether few processes can have been born since it looked: to begin where it ended costs less
     /// than to ask where that is now.
     pub(super) fn is_fresh(&self) -> bool {
-        const FEW: Duration = Duration::from_millis(20);
+        const FEW: Duration = Duration::from_millis(1);
         self.looked.is_some_and(|looked| looked.elapsed() < FEW)
     }
 }

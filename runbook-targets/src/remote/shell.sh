@@ -34,10 +34,10 @@ _e() {
         while [ "$_b" -lt "$_a" ]; do
             _b=$((_b + 1))
             [ -d /proc/$_b ] || continue
-            [ -r /proc/$_b/fd ] || { [ -d /proc/$_b ] && set -- $1 $(($2 ? $2 : 2)); continue; }
             if [ /proc/$_b/fd/1 -ef /proc/$$/fd/1 -o /proc/$_b/fd/2 -ef /proc/$$/fd/3 \
                 -o /proc/$_b/fd/1 -ef /proc/$$/fd/3 -o /proc/$_b/fd/2 -ef /proc/$$/fd/1 ]
-            then set -- $1 1; fi
+            then set -- $1 1
+            elif [ ! -r /proc/$_b/fd ] && [ -d /proc/$_b ]; then set -- $1 $(($2 ? $2 : 2)); fi
         done
         _b=$_a
     fi
