@@ -3,7 +3,7 @@
 //! ```text
 //! bench-ssh w    LAB COMMANDS SMALL N   on every host: the commands, a small file there and back
 //! bench-ssh w2   LAB COMMANDS BIG N     a large file to one host
-//! bench-ssh down LAB COMMANDS BIG N     and back
+//! bench-ssh down LAB COMMANDS BIG N     a large file from there, into the folder for uploads
 //! bench-ssh w3   LAB COMMANDS SMALL N   N commands on one host, one after the other
 //! ```
 //!
@@ -129,7 +129,7 @@ async fn bench(words: &[String]) -> Result<()> {
         }
         "down" => {
             let server = one()?;
-            let to = server.dir.join("down.bin");
+            let to = server.dir.join("big.bin");
             b.step(get(&lab.host(server, isolated), file, &to));
         }
         "w3" => {
