@@ -133,6 +133,13 @@ impl Shell {
         if fuse { shell.greeted(inner).await } else { Ok(shell) }
     }
 
+    /// Tells it who it is. It need not be ready yet.
+    async fn begun(mut self) -> Result<Self> {
+        self.stdin.write_all(&std::mem::take(&mut self.about.prologue)).await?;
+        self.stdin.flush().await?;
+        Ok(self)
+    }
+
     /// Waits until it says that it is ready, past all that its login files say.
     async fn greeted<C: Channels>(mut self, inner: &Inner<C>) -> Result<Self> {
         let limit = inner.limits.greeting;
@@ -162,22 +169,31 @@ impl Shell {
         Err(not_ready(&why, inner.name(), &noise, &line(&self.about.whom.mark, &inner.limits)))
     }
 
-    /// Whether it is still there, and silent as it should be.
+    /// Whether it is still there, and silent as it should be once it is ready.
     fn waits(&mut self) -> bool {
-        let quiet = |from: &mut BoxRead| {
-            let mut byte = [0];
-            let mut buffer = ReadBuf::new(&mut byte);
-            let mut cx = Context::from_waker(Waker::noop());
-            Pin::new(from).poll_read(&mut cx, &mut buffer).is_pending()
-        };
-        self.about.lifeline.lives() && quiet(&mut self.stdout.0) && quiet(&mut self.stderr.0)
+        let mut cx = Context::from_waker(Waker::noop());
+        for (from, scanner) in [&mut self.stdout, &mut self.stderr] {
+            let (mut bytes, mut heard) = ([0; 1 << 10], 0);
+            let mut buffer = ReadBuf::new(&mut bytes);
+            while Pin::new(&mut *from).poll_read(&mut cx, &mut buffer).is_ready() {
+                heard += buffer.filled().len();
+                if buffer.filled().is_empty() || scanner.is_greeted() || heard > LONG {
+                    return false;
+                }
+                scanner.push(buffer.filled(), &mut Vec::new());
+                buffer.clear();
+            }
+        }
+        self.about.whom.greeted(&self.stdout.1.remarks);
+        self.about.lifeline.lives()
     }
 }
 
+/// No greeting is so long.
+const LONG: usize = 1 << 20;
+
 /// Whether the shell said on this stream that it is ready.
 async fn hear((from, scanner): &mut (BoxRead, Scanner), noise: &Noise) -> bool {
-    /// No greeting is so long.
-    const LONG: usize = 1 << 20;
     let (mut buffer, mut heard) = ([0; 4096], 0);
     while !scanner.is_greeted() {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return false };
@@ -223,14 +239,8 @@ impl Spare {
         let mut slot = self.slot();
         if slot.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &lifeline)) {
             let (inner, of) = (Arc::clone(inner), Arc::clone(&lifeline));
-            let opening = tokio::spawn(async move {
-                let shell = Shell::open(&inner, lifeline).await?;
-                if shell.about.prologue.is_empty() {
-                    Ok(shell)
-                } else {
-                    shell.greeted(&inner).await
-                }
-            });
+            let opening =
+                tokio::spawn(async move { Shell::open(&inner, lifeline).await?.begun().await });
             *slot = Some((of, opening));
         }
     }
