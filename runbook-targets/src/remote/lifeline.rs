@@ -59,7 +59,8 @@ pub(super) struct Whom {
 pub(super) enum Kind {
     #[default]
     Unknown,
-    /// dash, BusyBox, the BSDs'. A simple command costs it no copy of itself.
+    /// dash, the BSDs'. A simple command costs it no copy of itself. BusyBox descends from it too,
+    /// but runs programs of its own in their place, and some not as they run by themselves.
     Ash,
     /// It does not always say that it refused a program.
     Bash,

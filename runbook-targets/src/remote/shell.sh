@@ -4,8 +4,9 @@
 exec 3>&2 2>/dev/null
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 unset RUNBOOK_LIFE RUNBOOK_UNIT RUNBOOK_COMMAND
-printf '%s+%s%s\n' "$_n" $$ \
-    "${BASH_VERSION:+ bash}${KSH_VERSION:+ ksh}${YASH_VERSION:+ yash}${ZSH_VERSION:+ zsh}"
+_x=${BASH_VERSION:+ bash}${KSH_VERSION:+ ksh}${YASH_VERSION:+ yash}${ZSH_VERSION:+ zsh}
+if [ "$BB_ASH_VERSION" ] || [ /proc/$$/exe -ef /bin/busybox ]; then _x=' busybox'; fi
+printf '%s+%s%s\n' "$_n" $$ "$_x"
 printf '%s+\n' "$_n" >&3
 if [ "$_w" ]; then
     (

@@ -78,6 +78,8 @@ pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Frame
         push_names(&mut simple, spawn);
         push_next(&mut simple, command.program());
         command.arguments().iter().for_each(|arg| push_next(&mut simple, arg));
+        // A number right before a redirection would be taken for a part of it.
+        simple.push(b' ');
         simple.extend_from_slice(end);
         simple
     });
@@ -116,7 +118,7 @@ fn builtin(command: &Command) -> bool {
 /// Whether a simple command of `sh` does the same as its program in a subshell, which costs a whole
 /// copy of the shell. What a shell has under the same name must not stand in for it.
 fn is_simple(command: &Command) -> bool {
-    /// Of shells that descend from ash: dash, BusyBox, the BSDs'.
+    /// Of shells that descend from ash: dash, the BSDs'.
     const BUILTINS: &[&[u8]] = &[
         b".",
         b":",

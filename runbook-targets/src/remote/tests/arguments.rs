@@ -36,6 +36,34 @@ fn both_modes() -> impl Iterator<Item = Limits> {
         .flat_map(|sh| [false, true].map(|isolated| Limits { sh, isolated, ..Limits::default() }))
 }
 
+/// Words that a shell might take for a part of what stands beside them, too.
+#[test]
+fn any_bytes_arrive_as_arguments_alone() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    for limits in both_modes() {
+        let host = Host::new(Far::with(&Here::new(), limits.clone()));
+        let near = prop::sample::select(vec!["0", "1", "12", "&1", "3>", "{", "}", "A=b", "!"]);
+        let words = prop_oneof![word(), near.prop_map(OsString::from)];
+        TestRunner::new(cases(60))
+            .run(&prop::collection::vec(words, 0..5), |args| {
+                let command =
+                    Command::new("sh").args(["-c", "printf '%s\\0' \"$@\"", "sh"]).args(&args);
+                let got = runtime.block_on(soon(context().on(&host).run(&command))).unwrap();
+                let mut expected = Vec::new();
+                for word in &args {
+                    expected.extend_from_slice(word.as_bytes());
+                    expected.push(0);
+                }
+                // Without arguments the format is said once.
+                let expected = if args.is_empty() { vec![0] } else { expected };
+                prop_assert_eq!(got.stdout, expected, "{:?}", limits);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
 #[test]
 fn any_bytes_arrive_as_arguments_environment_and_input() {
     let runtime = runtime();
