@@ -51,26 +51,6 @@ enum Came {
     Lost(ssh2::Error),
 }
 
-/// An agent and its keys.
-type Holder = (Agent, Vec<Held>);
-
-/// The identities to try, and what has them.
-struct Keys {
-    agent: Option<Agent>,
-    held: Vec<Held>,
-    /// Why there is no agent, if there should be one.
-    trouble: Option<(String, String)>,
-    candidates: Candidates,
-}
-
-impl Keys {
-    /// Whether there is one alone, that can be tried without anybody being asked for anything.
-    fn is_one(&self) -> bool {
-        let encrypted = |source: &Source| matches!(source, Source::Private { encrypted: true, .. });
-        matches!(self.candidates.found.as_slice(), [one] if !encrypted(&one.source))
-    }
-}
-
 impl<'a> Attempt<'a> {
     pub(super) fn new(auth: &'a Auth, session: &'a Session, resolved: &'a Resolved) -> Self {
         Self { auth, session, resolved, account: Vec::new(), asked: 0, offers: String::new() }
@@ -85,25 +65,17 @@ impl<'a> Attempt<'a> {
     }
 
     fn proceed(&mut self) -> Came {
-        let keys = self.resolved.public_key_authentication.then(|| self.find_keys());
-        // With one identity only, asking about that one says what a server takes, a round trip
-        // sooner. With several each question counts: servers give up after a few.
-        let only = self.auth.password.is_none() && keys.as_ref().is_some_and(Keys::is_one);
-        if only {
-            "publickey".clone_into(&mut self.offers);
-        } else if let Some(end) = self.ask_for_methods() {
-            return end;
+        if let Some(lost) = self.ask_for_methods() {
+            return lost;
         }
-        if let Some(keys) = keys
-            && self.takes("publickey")
-        {
-            match self.try_keys(keys) {
+        if self.session.authenticated() {
+            return Came::In;
+        }
+        if self.takes("publickey") && self.resolved.public_key_authentication {
+            match self.keys() {
                 Came::No(_) => {}
                 end => return end,
             }
-        }
-        if only && let Some(end) = self.ask_for_methods() {
-            return end;
         }
         let Some(password) = &self.auth.password else { return Came::No(String::new()) };
         if self.takes("password") && self.resolved.password_authentication {
@@ -125,12 +97,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Some if the server is gone, or lets everybody in.
+    /// Some if the server is gone.
     fn ask_for_methods(&mut self) -> Option<Came> {
         match self.session.auth_methods(&self.resolved.user) {
-            Ok(_) if self.session.authenticated() => Some(Came::In),
             Ok(methods) => {
-                methods.clone_into(&mut self.offers);
+                self.offers = methods.to_owned();
                 None
             }
             Err(error) => Some(Came::Lost(error)),
@@ -141,24 +112,15 @@ impl<'a> Attempt<'a> {
         self.offers.split(',').any(|offer| offer == method)
     }
 
-    fn find_keys(&self) -> Keys {
-        let (agent, held, trouble) = match self.connect_agent() {
-            Ok(Some((agent, held))) => (Some(agent), held, None),
-            Ok(None) => (None, Vec::new(), None),
-            Err(trouble) => (None, Vec::new(), Some(trouble)),
-        };
+    fn keys(&mut self) -> Came {
+        let mut agent = self.connect_agent();
+        let held = agent.as_mut().map(|(_, held)| std::mem::take(held)).unwrap_or_default();
         let list: Vec<_> =
             held.iter().map(|key| (key.public.clone(), key.comment.clone())).collect();
-        let candidates = candidates(self.auth, self.resolved, &list);
-        Keys { agent, held, trouble, candidates }
-    }
-
-    fn try_keys(&mut self, keys: Keys) -> Came {
-        let Keys { mut agent, held, trouble, candidates: Candidates { found, unusable } } = keys;
-        self.account.extend(trouble);
+        let Candidates { found, unusable } = candidates(self.auth, self.resolved, &list);
         for candidate in found {
-            let came = match (&candidate.source, &mut agent) {
-                (Source::Agent(at), Some(agent)) => {
+            let came = match (&candidate.source, &agent) {
+                (Source::Agent(at), Some((agent, _))) => {
                     let result = agent.userauth(&self.resolved.user, &held[*at].identity);
                     self.key_result(&candidate, result)
                 }
@@ -283,15 +245,17 @@ impl<'a> Attempt<'a> {
         Came::No(String::new())
     }
 
-    /// The agent, and the keys that it holds; or which one can't be used, and why.
-    fn connect_agent(&self) -> Result<Option<Holder>, (String, String)> {
-        let socket = match &self.resolved.agent {
-            Some(socket) if !self.auth.without_agent => socket,
-            _ => return Ok(None),
-        };
-        let name = || format!("the agent at {}", socket.display());
+    /// The agent, and the keys that it holds.
+    fn connect_agent(&mut self) -> Option<(Agent, Vec<Held>)> {
+        if self.auth.without_agent {
+            return None;
+        }
+        let socket = self.resolved.agent.as_ref()?;
         // libssh2 would wait for it forever.
-        answers(socket).map_err(|why| (name(), why))?;
+        if let Err(why) = answers(socket) {
+            self.account.push((format!("the agent at {}", socket.display()), why));
+            return None;
+        }
         let connected = self.session.agent().and_then(|mut agent| {
             agent.set_identity_path(socket)?;
             agent.connect()?;
@@ -299,14 +263,21 @@ impl<'a> Attempt<'a> {
             let identities = agent.identities()?;
             Ok((agent, identities))
         });
-        let (agent, identities) = connected
-            .map_err(|error| (name(), format!("it does not answer: {}", error.message())))?;
-        let held = identities.into_iter().filter_map(|identity| {
-            let public = PublicKey::from_blob(identity.blob())?;
-            let comment = identity.comment().to_owned();
-            Some(Held { public, comment, identity })
-        });
-        Ok(Some((agent, held.collect())))
+        match connected {
+            Ok((agent, identities)) => {
+                let held = identities.into_iter().filter_map(|identity| {
+                    let public = PublicKey::from_blob(identity.blob())?;
+                    let comment = identity.comment().to_owned();
+                    Some(Held { public, comment, identity })
+                });
+                Some((agent, held.collect()))
+            }
+            Err(error) => {
+                let name = format!("the agent at {}", socket.display());
+                self.account.push((name, format!("it does not answer: {}", error.message())));
+                None
+            }
+        }
     }
 
     fn doing(&self) -> String {
