@@ -12,6 +12,7 @@ use runbook_core::{
 use tokio::sync::OnceCell;
 
 use super::auth::Auth;
+use super::background;
 use super::config::{Lookup, Resolved};
 use super::connect::Route;
 use super::driver::Keepalive;
@@ -390,6 +391,18 @@ impl Target for Ssh {
         let through = through.as_ref().and_then(Target::identity);
         let through = through.map(|jump| format!(" through {jump}")).unwrap_or_default();
         Some(format!("{user}{at}{through}"))
+    }
+
+    /// Connects and logs in. Whoever needs the connection first waits for this one, or is told why
+    /// there is none.
+    fn prepare(&self) {
+        let ssh = self.clone();
+        background::spawn(async move {
+            // What its configuration has to say against it is asked again by the first operation.
+            if let Ok(remote) = ssh.remote().await {
+                remote.channels().prepare();
+            }
+        });
     }
 
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
