@@ -118,7 +118,7 @@ impl Engine {
     fn look(&self, plan: &Plan, options: RunOptions, mode: Mode) -> RunHandle {
         let store = Arc::clone(&self.store);
         RunHandle::start(plan, options, move |start| async move {
-            // A plan is made of what is seen at the moment when it looks, and of nothing before.
+            // Whoever only plans goes nowhere but where a look does.
             if mode == Mode::Check {
                 ahead::of_plan(&start.shared.plan.0, mode);
             }

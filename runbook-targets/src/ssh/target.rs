@@ -54,6 +54,11 @@ use crate::remote::{Limits, Remote};
 /// [`Exit::Signal`](runbook_core::Exit::Signal); all others are what the program exited with. A
 /// program that is to be told by its code on every target uses one below 126.
 ///
+/// # When it connects
+/// When it is first used, or a moment before: a run connects to the hosts with which it begins while
+/// it makes its journal. One connection takes the commands; others are made for more of them at
+/// once, for large files and for tunnels.
+///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
 /// unknown. The next unit connects again; nothing is ever repeated within a unit. On the host,
@@ -393,8 +398,8 @@ impl Target for Ssh {
         Some(format!("{user}{at}{through}"))
     }
 
-    /// Connects and logs in. Whoever needs the connection first waits for this one, or is told why
-    /// there is none.
+    /// Connects and logs in, for commands. Whoever needs the connection first waits for this one, or
+    /// is told why there is none.
     fn prepare(&self) {
         let ssh = self.clone();
         background::spawn(async move {
