@@ -1,7 +1,8 @@
 //! Tells the hosts with which a run begins to get ready, while its journal is being made.
 //!
-//! Connecting changes nothing on a host, so that it need not be written down first. Only those that the run goes to before anything else has happened: what comes later may not come
-//! at all, and a connection that waits long may be lost before it is used.
+//! Connecting changes nothing on a host, so that it need not be written down first. Only those are
+//! told that the run goes to before anything else has happened: what comes later may not come at
+//! all, and a connection that waits long may be lost before it is used.
 
 use super::Run;
 use crate::event::Mode;
@@ -22,11 +23,13 @@ impl Run {
             return;
         }
         // The way back may have to wait for its locks first.
-        if self.plan().locks.is_empty()
-            && let Some(last) = self.recorder.state().to_undo().first()
-            && let Some(unit) = self.plan().units.iter().find(|unit| unit.id == *last)
-        {
-            unit.hosts.iter().for_each(|host| host.target().prepare());
+        let last = match self.plan().locks.is_empty() {
+            true => self.recorder.state().to_undo().into_iter().next(),
+            false => None,
+        };
+        let unit = last.and_then(|last| self.plan().units.iter().find(|unit| unit.id == last));
+        for host in unit.iter().flat_map(|unit| &unit.hosts) {
+            host.target().prepare();
         }
     }
 }
