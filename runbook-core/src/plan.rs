@@ -15,6 +15,7 @@ use crate::notify::Notifier;
 use crate::people::{Escalation, Severity};
 use crate::policy::{Policies, Rolling, Wait};
 use crate::step::UndoKind;
+use crate::target::Host;
 
 /// How a value that depends on an earlier unit is shown.
 pub const KNOWN_LATER: &str = "‹known after the run›";
@@ -49,6 +50,8 @@ pub(crate) struct Unit {
     pub(crate) policies: Policies,
     /// Units whose output it needs.
     pub(crate) needs: Vec<u32>,
+    /// The hosts that it speaks of, with those of its `requires` checks.
+    pub(crate) hosts: Vec<Host>,
 }
 
 pub(crate) enum Work {

@@ -232,6 +232,7 @@ impl Runbook {
         self.add(
             UnitKind::Manual,
             about,
+            Vec::new(),
             policies,
             Needs::default(),
             work,

@@ -9,7 +9,6 @@ use crate::context::{Context, Observer};
 use crate::error::{Failure, Result};
 use crate::input::Visit;
 use crate::policy::{With, adaptors};
-use crate::target::spoken_of;
 
 /// What may travel between units and into the journal: anything that serde can write and read.
 ///
@@ -299,17 +298,9 @@ pub struct About {
     pub(crate) preview: Vec<String>,
     pub(crate) args: Vec<(String, String)>,
     pub(crate) repeatable: bool,
-    /// The hosts that it speaks of, by name, and what they are.
-    pub(crate) hosts: Vec<(String, String)>,
 }
 
 impl About {
-    /// What `describe` says, with the hosts that it speaks of.
-    pub(crate) fn of(describe: impl FnOnce() -> Self) -> Self {
-        let (about, hosts) = spoken_of::during(describe);
-        Self { hosts, ..about }
-    }
-
     /// A stable id (lower case words joined by `-`) and a title (an imperative sentence).
     pub fn new(id: impl Into<String>, title: impl Into<String>) -> Self {
         Self {
@@ -319,7 +310,6 @@ impl About {
             preview: Vec::new(),
             args: Vec::new(),
             repeatable: false,
-            hosts: Vec::new(),
         }
     }
 

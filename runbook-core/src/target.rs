@@ -32,6 +32,16 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Says that the target is about to be used: it may get ready meanwhile, by connecting and
+    /// logging in. Returns at once, and says nothing of what fails: the first operation does.
+    ///
+    /// An engine calls it for the hosts with whose units a run begins, while it makes the journal of
+    /// the run: what is done here changes nothing over there, so that it need not be written down
+    /// first. It may be called more than once, and for a target that is then not used after all.
+    ///
+    /// By default it does nothing. One that wraps another target passes it on.
+    fn prepare(&self) {}
+
     /// Starts a command. Its environment holds `RUNBOOK_UNIT=`[`Spawn::cookie`], by which
     /// [`end_leftovers`](Self::end_leftovers) finds what a killed run left behind, and
     /// `RUNBOOK_COMMAND=`[`Spawn::command`], by which [`Process::kill`] finds its tree.
@@ -317,7 +327,7 @@ impl Host {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        spoken_of::note(&*self.0);
+        spoken_of::note(self);
         self.0.name()
     }
 
@@ -340,15 +350,16 @@ impl fmt::Display for Host {
 /// are: a database, say, that is shown with its host.
 pub(crate) mod spoken_of {
     use std::cell::RefCell;
+    use std::sync::Arc;
 
-    use super::Target;
+    use super::Host;
 
     thread_local! {
-        static NOTED: RefCell<Option<Vec<(String, String)>>> = const { RefCell::new(None) };
+        static NOTED: RefCell<Option<Vec<Host>>> = const { RefCell::new(None) };
     }
 
-    /// What `describe` gives, and the names and identities of the hosts that it spoke of, sorted.
-    pub(crate) fn during<T>(describe: impl FnOnce() -> T) -> (T, Vec<(String, String)>) {
+    /// What `describe` gives, and the hosts that it spoke of.
+    pub(crate) fn during<T>(describe: impl FnOnce() -> T) -> (T, Vec<Host>) {
         struct Forget;
         impl Drop for Forget {
             fn drop(&mut self) {
@@ -358,18 +369,26 @@ pub(crate) mod spoken_of {
         NOTED.set(Some(Vec::new()));
         let _forget = Forget;
         let said = describe();
-        let mut noted = NOTED.take().unwrap_or_default();
-        noted.sort();
-        noted.dedup();
-        (said, noted)
+        (said, NOTED.take().unwrap_or_default())
     }
 
-    pub(super) fn note(target: &dyn Target) {
+    /// The names and identities of those that have one, sorted.
+    pub(crate) fn identities<'a>(
+        hosts: impl IntoIterator<Item = &'a Host>,
+    ) -> Vec<(String, String)> {
+        let known = |host: &Host| Some((host.0.name().to_owned(), host.0.identity()?));
+        let mut identities: Vec<_> = hosts.into_iter().filter_map(known).collect();
+        identities.sort();
+        identities.dedup();
+        identities
+    }
+
+    pub(super) fn note(host: &Host) {
         NOTED.with_borrow_mut(|noted| {
             if let Some(noted) = noted
-                && let Some(identity) = target.identity()
+                && !noted.iter().any(|known| Arc::ptr_eq(&known.0, &host.0))
             {
-                noted.push((target.name().to_owned(), identity));
+                noted.push(host.clone());
             }
         });
     }

@@ -86,6 +86,10 @@ macro_rules! around {
                     self.inner().target().identity()
                 }
 
+                fn prepare(&self) {
+                    self.inner().target().prepare();
+                }
+
                 async fn spawn(
                     &self,
                     command: &Command,

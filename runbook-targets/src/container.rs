@@ -179,6 +179,10 @@ impl Target for Container {
         Some(format!("{} ({host})", self.name()))
     }
 
+    fn prepare(&self) {
+        self.remote.channels().docker().host.target().prepare();
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         let process = self.remote.spawn(command, spawn).await?;
         Ok(Box::new(Inside::new(process, self.remote.channels().clone())))

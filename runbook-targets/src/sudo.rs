@@ -164,6 +164,10 @@ impl Target for Sudo {
         Some(format!("{below} as {}", self.user))
     }
 
+    fn prepare(&self) {
+        self.inner.target().prepare();
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         Ok(Box::new(self.start(command, spawn).await?))
     }

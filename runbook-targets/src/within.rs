@@ -112,6 +112,9 @@ macro_rules! delegate {
             fn identity(&self) -> Option<String> {
                 self.inner.target().identity()
             }
+            fn prepare(&self) {
+                self.inner.target().prepare();
+            }
             async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
                 self.inner.target().spawn(&self.command(command), spawn).await
             }

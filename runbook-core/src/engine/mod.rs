@@ -1,5 +1,6 @@
 //! [`Engine`]: runs plans. Journals before it acts, undoes what it did, says everything as events.
 
+mod ahead;
 mod cancel;
 mod fleet;
 mod guard;
@@ -96,6 +97,7 @@ impl Engine {
     pub fn run(&self, plan: &Plan, options: RunOptions) -> RunHandle {
         let store = Arc::clone(&self.store);
         RunHandle::start(plan, options, |start| async move {
+            ahead::of_plan(&start.shared.plan.0, Mode::Run);
             let journal = store.create(&start.shared.run).await?;
             let run = start.into_run(store, RunState::default(), Some(journal), false);
             run.recorder.record_durable(run.head(Mode::Run)).await?;
@@ -116,6 +118,10 @@ impl Engine {
     fn look(&self, plan: &Plan, options: RunOptions, mode: Mode) -> RunHandle {
         let store = Arc::clone(&self.store);
         RunHandle::start(plan, options, move |start| async move {
+            // Whoever only plans goes nowhere but where a look does.
+            if mode == Mode::Check {
+                ahead::of_plan(&start.shared.plan.0, mode);
+            }
             let run = start.into_run(store, RunState::default(), None, false);
             run.recorder.record(run.head(mode))?;
             run.look(mode).await
@@ -530,12 +536,13 @@ impl Run {
     ) -> Result<Outcome, Error> {
         let before = self.recorder.state().phase();
         self.load_outputs()?;
-        self.recorder.record_durable(EventKind::RunResumed { by, mode }).await?;
-        self.decide_open_units(before, interrupted)?;
         // Going back is never given up half way.
-        let going_back = self.recorder.state().phase() == Phase::RollingBack;
-        let back = mode == ResumeMode::Rollback || going_back;
-        if back {
+        let back =
+            || mode == ResumeMode::Rollback || self.recorder.state().phase() == Phase::RollingBack;
+        let resumed = EventKind::RunResumed { by, mode };
+        self.recorder.record_durable_while(resumed, || self.prepare_to_go_on(back())).await?;
+        self.decide_open_units(before, interrupted)?;
+        if back() {
             if let Err(halt) = locks::take_all(&self).await {
                 return self.end_without_undo(halt).await;
             }

@@ -48,7 +48,17 @@ impl Recorder {
 
     /// Takes an event and makes it durable, with all before it.
     pub(crate) async fn record_durable(&self, event: EventKind) -> Result<(), Error> {
+        self.record_durable_while(event, || {}).await
+    }
+
+    /// The same, with something to begin once it is part of the state and before it is durable.
+    pub(crate) async fn record_durable_while(
+        &self,
+        event: EventKind,
+        begin: impl FnOnce(),
+    ) -> Result<(), Error> {
         let line = self.record(event)?;
+        begin();
         if let Some(journal) = &self.journal {
             journal.commit(line).await?;
         }

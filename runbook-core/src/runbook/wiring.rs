@@ -15,7 +15,7 @@ use crate::plan::{
 use crate::policy::{Policies, With};
 use crate::step::private::Sealed;
 use crate::step::{About, Step, UndoKind};
-use crate::target::spoken_of;
+use crate::target::{Host, spoken_of};
 
 impl Runbook {
     pub(super) fn frame(&mut self) -> &mut Frame {
@@ -32,13 +32,13 @@ impl Runbook {
         why: Option<String>,
     ) -> Out<S::Output> {
         let With { unit: step, policies } = step;
-        let about = About::of(|| step.about());
+        let (about, hosts) = spoken_of::during(|| step.about());
         let mut needs = Needs::default();
         step.inputs(&mut needs);
         let undo = <S::Rollback as Sealed<S>>::KIND;
         let repeatable = about.repeatable || policies.repeatable || policies.retry.is_some();
         let work = Work::Step { step: Box::new(StepObject(step)), undo, repeatable };
-        self.add(UnitKind::Step, about, policies, needs, work, undo, why)
+        self.add(UnitKind::Step, about, hosts, policies, needs, work, undo, why)
     }
 
     pub(super) fn add_check<T>(
@@ -48,10 +48,10 @@ impl Runbook {
         policies: Policies,
         work: impl FnOnce(Arc<dyn ErasedCheck>) -> Work,
     ) -> Out<T> {
-        let about = About::of(|| check.about());
+        let (about, hosts) = spoken_of::during(|| check.about());
         let mut needs = Needs::default();
         check.inputs(&mut needs);
-        self.add(kind, about, policies, needs, work(check), UndoKind::ReadOnly, None)
+        self.add(kind, about, hosts, policies, needs, work(check), UndoKind::ReadOnly, None)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -59,6 +59,7 @@ impl Runbook {
         &mut self,
         kind: UnitKind,
         about: About,
+        mut hosts: Vec<Host>,
         policies: Policies,
         mut needs: Needs,
         work: Work,
@@ -80,12 +81,10 @@ impl Runbook {
         let titles = |checks: &[Arc<dyn ErasedCheck>]| {
             checks.iter().map(|check| check.about().title).collect::<Vec<_>>()
         };
-        let ((requires, verify), others) =
-            spoken_of::during(|| (titles(&policies.requires), titles(&policies.verify)));
-        let mut hosts = about.hosts;
-        hosts.extend(others);
-        hosts.sort();
-        hosts.dedup();
+        let (requires, required) = spoken_of::during(|| titles(&policies.requires));
+        let (verify, verified) = spoken_of::during(|| titles(&policies.verify));
+        hosts.extend(required);
+        let identities = spoken_of::identities(hosts.iter().chain(&verified));
         let mut outline = UnitOutline {
             id: id.clone(),
             kind,
@@ -96,7 +95,7 @@ impl Runbook {
             undo,
             irreversible_because,
             needs: resolved.iter().map(|unit| self.units[*unit as usize].id.clone()).collect(),
-            hosts: hosts.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
+            hosts: identities.into_iter().map(|(name, value)| (name, scrub(value))).collect(),
             requires,
             verify,
             question: match &work {
@@ -110,7 +109,7 @@ impl Runbook {
         outline.fingerprint = fingerprint::unit(&outline, &about.id);
         let optional = self.frame().optional.clone().unwrap_or_default();
         self.optional.push(optional);
-        self.units.push(Unit { id, work, policies, needs: resolved });
+        self.units.push(Unit { id, work, policies, needs: resolved, hosts });
         let frame = self.frame();
         frame.nodes.push(Node::Unit(index));
         frame.outlines.push(OutlineNode::Unit(outline));

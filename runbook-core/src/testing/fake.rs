@@ -67,6 +67,7 @@ pub struct FakeTarget {
 #[derive(Default)]
 struct World {
     pub(super) identity: Option<String>,
+    pub(super) prepared: usize,
     /// The one added last is asked first.
     scripts: Vec<(Matcher, Script)>,
     otherwise: Option<Reply>,
@@ -289,6 +290,12 @@ impl FakeTarget {
     pub fn with_identity(self, identity: impl Into<String>) -> Self {
         self.world().identity = Some(identity.into());
         self
+    }
+
+    /// How often it was told that it is about to be used ([`Target::prepare`](crate::Target::prepare)).
+    #[must_use]
+    pub fn prepared(&self) -> usize {
+        self.world().prepared
     }
 
     /// The same target with a folder there from the start, and those above it.

@@ -1,6 +1,7 @@
 //! What the engine does with a plan, seen from outside.
 #![allow(missing_docs)]
 
+mod ahead;
 mod blocks;
 mod questions;
 mod runs;

@@ -19,10 +19,14 @@ static BACKGROUND: LazyLock<Option<Handle>> = LazyLock::new(|| {
     Some(handle)
 });
 
-/// Runs `work`, whatever becomes of the runtime that this is called in.
+/// Runs `work`, whatever becomes of the runtime that this is called in, if it is in one.
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     match &*BACKGROUND {
         Some(background) => drop(background.spawn(work)),
-        None => drop(tokio::spawn(work)),
+        None => {
+            if let Ok(here) = Handle::try_current() {
+                here.spawn(work);
+            }
+        }
     }
 }

@@ -83,6 +83,10 @@ struct Line {
     members: Vec<Arc<Member>>,
     connecting: usize,
     waiting: VecDeque<oneshot::Sender<Result<Slot, Problem>>>,
+    /// One of those being made was begun before anybody asked.
+    ahead: bool,
+    /// Why that one failed, if nobody waited for it yet.
+    untold: Option<(Instant, Problem)>,
 }
 
 type Waiter = oneshot::Receiver<Result<Slot, Problem>>;
@@ -117,6 +121,17 @@ impl Connections {
             connect_time: AtomicU64::new(0),
             lines: Mutex::default(),
         }))
+    }
+
+    /// Makes the first connection for commands, unless there is one or will be.
+    pub(crate) fn prepare(&self) {
+        let pool = &self.0;
+        let line = &mut pool.lines()[Class::Commands as usize];
+        line.members.retain(|member| !member.connection.has_ended());
+        if line.members.is_empty() && line.connecting == 0 && line.told().is_none() {
+            line.ahead = true;
+            pool.connect(Class::Commands, line);
+        }
     }
 
     /// Opens a socket as the host sees it.
@@ -215,7 +230,7 @@ impl Pool {
     /// A place on a connection, when there is one.
     async fn slot(self: &Arc<Self>, class: Class) -> Result<Slot> {
         loop {
-            let waiter = match self.slot_now(class) {
+            let waiter = match self.slot_now(class)? {
                 Ok(slot) => return Ok(slot),
                 Err(waiter) => waiter,
             };
@@ -226,8 +241,9 @@ impl Pool {
         }
     }
 
-    /// A place on a connection that has one, or where to wait for one.
-    fn slot_now(self: &Arc<Self>, class: Class) -> Result<Slot, Waiter> {
+    /// A place on a connection that has one, or where to wait for one. Fails if a connection that
+    /// was made ahead has just failed.
+    fn slot_now(self: &Arc<Self>, class: Class) -> Result<Result<Slot, Waiter>, Problem> {
         let mut lines = self.lines();
         let line = &mut lines[class as usize];
         line.members.retain(|member| !member.connection.has_ended());
@@ -242,14 +258,17 @@ impl Pool {
             if crowded && more && line.connecting == 0 {
                 self.connect(class, line);
             }
-            return Ok(slot);
+            return Ok(Ok(slot));
+        }
+        if let Some(why) = line.told() {
+            return Err(why);
         }
         let (sender, waiter) = oneshot::channel();
         line.waiting.push_back(sender);
         if more && line.connecting * self.limits.channels < line.waiting.len() {
             self.connect(class, line);
         }
-        Err(waiter)
+        Ok(Err(waiter))
     }
 
     /// Connections of a class at most.
@@ -298,6 +317,7 @@ impl Pool {
         let mut lines = self.lines();
         let line = &mut lines[class as usize];
         line.connecting -= 1;
+        let ahead = std::mem::take(&mut line.ahead);
         match outcome {
             Ok(connection) => {
                 let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -310,6 +330,10 @@ impl Pool {
             }
             Err(failure) if line.members.is_empty() && line.connecting == 0 => {
                 let problem = failure.to_problem();
+                line.waiting.retain(|waiter| !waiter.is_closed());
+                if ahead && line.waiting.is_empty() {
+                    line.untold = Some((Instant::now(), problem.clone()));
+                }
                 for waiter in line.waiting.drain(..) {
                     // It may have gone.
                     let _ = waiter.send(Err(problem.clone()));
@@ -361,6 +385,20 @@ impl Pool {
 }
 
 impl Line {
+    /// For how long what a connection that was made ahead failed of is taken for what another one
+    /// would fail of: it was made for those who ask now, and the host saw one attempt.
+    const TOLD: Duration = Duration::from_secs(1);
+
+    /// Why there is no connection, if that was found out just now and nobody was told yet.
+    fn told(&mut self) -> Option<Problem> {
+        let (since, why) = self.untold.as_ref()?;
+        if since.elapsed() < Self::TOLD {
+            return Some(why.clone());
+        }
+        self.untold = None;
+        None
+    }
+
     /// The connection with a free place that will start a command soonest.
     fn best(&self, channels: usize) -> Option<Arc<Member>> {
         self.members

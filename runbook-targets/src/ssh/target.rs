@@ -12,6 +12,7 @@ use runbook_core::{
 use tokio::sync::OnceCell;
 
 use super::auth::Auth;
+use super::background;
 use super::config::{Lookup, Resolved};
 use super::connect::Route;
 use super::driver::Keepalive;
@@ -52,6 +53,11 @@ use crate::remote::{Limits, Remote};
 /// 159, 128 more than a signal that ends processes, are told as
 /// [`Exit::Signal`](runbook_core::Exit::Signal); all others are what the program exited with. A
 /// program that is to be told by its code on every target uses one below 126.
+///
+/// # When it connects
+/// When it is first used, or a moment before: a run connects to the hosts with which it begins while
+/// it makes its journal. One connection takes the commands; others are made for more of them at
+/// once, for large files and for tunnels.
 ///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
@@ -394,6 +400,18 @@ impl Target for Ssh {
         let through = through.as_ref().and_then(Target::identity);
         let through = through.map(|jump| format!(" through {jump}")).unwrap_or_default();
         Some(format!("{user}{at}{through}"))
+    }
+
+    /// Connects and logs in, for commands. Whoever needs the connection first waits for this one, or
+    /// is told why there is none.
+    fn prepare(&self) {
+        let ssh = self.clone();
+        background::spawn(async move {
+            // What its configuration has to say against it is asked again by the first operation.
+            if let Ok(remote) = ssh.remote().await {
+                remote.channels().prepare();
+            }
+        });
     }
 
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use runbook_core::testing::{FakeTarget, Reply, context, observer};
-use runbook_core::{Address, Command, Exit, Failure, FailureKind, Host, Spawn, Stdin};
+use runbook_core::{
+    About, Address, Check, Command, Exit, Failure, FailureKind, Host, Observer, Result, Runbook,
+    Spawn, Stdin, Target, Verdict,
+};
 use runbook_targets::{Dry, Faulty, InDir, Latency, Operation, RateLimit, Sudo, WithEnv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -483,6 +486,46 @@ async fn nothing_is_changed_wherever_the_dry_one_is() {
         assert_eq!(std::fs::read(folder.join("motd")).unwrap(), b"hello", "{place}");
         let changes = dry.lock().unwrap().take().unwrap().changes();
         assert!(changes.len() >= 3, "{place}: {changes:?}");
+    }
+}
+
+#[test]
+fn a_host_within_any_decorator_gets_ready_but_for_one_that_is_dry() {
+    for (name, wrap) in decorators() {
+        let inner = FakeTarget::new("web-1");
+        let host = wrap(Host::new(inner.clone()), Path::new("/srv"));
+        assert_eq!(inner.prepared(), 0, "{name}");
+        host.target().prepare();
+        assert_eq!(inner.prepared(), 1, "{name}");
+    }
+    let inner = FakeTarget::new("web-1");
+    Dry::new(Host::new(inner.clone())).prepare();
+    assert_eq!(inner.prepared(), 0);
+}
+
+#[test]
+fn a_plan_knows_which_host_it_is_within_any_decorator() {
+    for (name, wrap) in decorators() {
+        let inner = FakeTarget::new("web-1").with_identity("deploy@192.0.2.7:22");
+        let host = wrap(Host::new(inner), Path::new("/srv"));
+        let mut b = Runbook::new("look");
+        b.check(There(host));
+        let plan = b.build().unwrap();
+        let of_unit = &plan.outline().units().next().unwrap().hosts;
+        assert_eq!(of_unit.len(), 1, "{name}: {of_unit:?}");
+        assert!(of_unit[0].1.starts_with("deploy@192.0.2.7:22"), "{name}: {of_unit:?}");
+    }
+}
+
+struct There(Host);
+
+impl Check for There {
+    type Evidence = ();
+    fn about(&self) -> About {
+        About::new("there", format!("{} is there", self.0))
+    }
+    async fn check(&self, _: &Observer) -> Result<Verdict<()>> {
+        Ok(Verdict::pass((), "it is"))
     }
 }
 

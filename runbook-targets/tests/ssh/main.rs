@@ -23,6 +23,7 @@ mod sudo;
 #[path = "../it/support.rs"]
 mod support;
 
+mod ahead;
 mod cut_link;
 mod durable;
 mod files_far;

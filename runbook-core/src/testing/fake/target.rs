@@ -25,6 +25,10 @@ impl Target for FakeTarget {
         self.world().identity.clone()
     }
 
+    fn prepare(&self) {
+        self.world().prepared += 1;
+    }
+
     async fn spawn(&self, command: &Command, spawn: &Spawn) -> Result<Box<dyn Process>> {
         let line = line(command);
         let call = CommandCall {

@@ -39,7 +39,27 @@ pub(super) struct Attempt<'a> {
     /// How many of them the server was asked about.
     asked: usize,
     /// What the server would take, as it said last.
-    offers: String,
+    offers: Option<String>,
+}
+
+/// The keys to try, and the agent that has some of them.
+struct Keys {
+    agent: Option<(Agent, Vec<Held>)>,
+    candidates: Candidates,
+}
+
+impl Keys {
+    /// A server allows six attempts unless told otherwise, and counts the question what it takes
+    /// as one if it is not the first.
+    const FEW: usize = 3;
+
+    /// Whether to try them on a server of which it is not known whether it takes keys at all.
+    fn are_few(&self) -> bool {
+        let found = &self.candidates.found;
+        (1..=Self::FEW).contains(&found.len())
+            // Without its public half, a key is opened before the server is asked.
+            && found.iter().all(|candidate| candidate.public.is_some())
+    }
 }
 
 /// What came of one identity.
@@ -53,7 +73,7 @@ enum Came {
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(auth: &'a Auth, session: &'a Session, resolved: &'a Resolved) -> Self {
-        Self { auth, session, resolved, account: Vec::new(), asked: 0, offers: String::new() }
+        Self { auth, session, resolved, account: Vec::new(), asked: 0, offers: None }
     }
 
     pub(super) fn run(mut self) -> Result<()> {
@@ -65,14 +85,31 @@ impl<'a> Attempt<'a> {
     }
 
     fn proceed(&mut self) -> Came {
+        let by_key = self.resolved.public_key_authentication;
+        // OpenSSH lets who asks what it takes wait for some milliseconds, as it does with all whom
+        // it does not let in. Who has nothing but keys need not know.
+        let mut keys = None;
+        if by_key && self.auth.password.is_none() {
+            let found = self.find_keys();
+            if found.are_few() {
+                return match self.try_keys(found) {
+                    Came::No(_) if self.offers.is_none() => {
+                        self.ask_for_methods().unwrap_or_else(|| self.are_in())
+                    }
+                    end => end,
+                };
+            }
+            keys = Some(found);
+        }
         if let Some(lost) = self.ask_for_methods() {
             return lost;
         }
-        if self.session.authenticated() {
+        if let Came::In = self.are_in() {
             return Came::In;
         }
-        if self.takes("publickey") && self.resolved.public_key_authentication {
-            match self.keys() {
+        if self.takes("publickey") && by_key {
+            let keys = keys.unwrap_or_else(|| self.find_keys());
+            match self.try_keys(keys) {
                 Came::No(_) => {}
                 end => return end,
             }
@@ -101,7 +138,7 @@ impl<'a> Attempt<'a> {
     fn ask_for_methods(&mut self) -> Option<Came> {
         match self.session.auth_methods(&self.resolved.user) {
             Ok(methods) => {
-                self.offers = methods.to_owned();
+                self.offers = Some(methods.to_owned());
                 None
             }
             Err(error) => Some(Came::Lost(error)),
@@ -109,18 +146,29 @@ impl<'a> Attempt<'a> {
     }
 
     fn takes(&self, method: &str) -> bool {
-        self.offers.split(',').any(|offer| offer == method)
+        // Before it said so, nothing but keys is tried.
+        let offers = self.offers.as_deref().unwrap_or("publickey");
+        offers.split(',').any(|offer| offer == method)
     }
 
-    fn keys(&mut self) -> Came {
-        let mut agent = self.connect_agent();
-        let held = agent.as_mut().map(|(_, held)| std::mem::take(held)).unwrap_or_default();
+    /// Some servers let in whoever asks what they take.
+    fn are_in(&self) -> Came {
+        if self.session.authenticated() { Came::In } else { Came::No(String::new()) }
+    }
+
+    fn find_keys(&mut self) -> Keys {
+        let agent = self.connect_agent();
+        let held = agent.as_ref().map(|(_, held)| held.as_slice()).unwrap_or_default();
         let list: Vec<_> =
             held.iter().map(|key| (key.public.clone(), key.comment.clone())).collect();
-        let Candidates { found, unusable } = candidates(self.auth, self.resolved, &list);
+        Keys { candidates: candidates(self.auth, self.resolved, &list), agent }
+    }
+
+    fn try_keys(&mut self, keys: Keys) -> Came {
+        let Keys { agent, candidates: Candidates { found, unusable } } = keys;
         for candidate in found {
             let came = match (&candidate.source, &agent) {
-                (Source::Agent(at), Some((agent, _))) => {
+                (Source::Agent(at), Some((agent, held))) => {
                     let result = agent.userauth(&self.resolved.user, &held[*at].identity);
                     self.key_result(&candidate, result)
                 }
@@ -297,8 +345,8 @@ impl<'a> Attempt<'a> {
 
     fn refused(&self) -> Failure {
         let user = &self.resolved.user;
-        let offers =
-            if self.offers.is_empty() { "nothing that is known" } else { self.offers.as_str() };
+        let offers = self.offers.as_deref().filter(|offers| !offers.is_empty());
+        let offers = offers.unwrap_or("nothing that is known");
         let what = match (self.account.is_empty(), self.asked) {
             (true, _) => "there was nothing to try".to_owned(),
             (false, 0) => "nothing could be tried".to_owned(),

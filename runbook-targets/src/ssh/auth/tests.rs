@@ -113,6 +113,40 @@ fn keys_of_every_type_open_the_door() {
     }
 }
 
+/// What the server was asked for, in order.
+fn methods(log: &str) -> Vec<&str> {
+    let asked = log.lines().filter_map(|line| line.split_once("service ssh-connection method "));
+    asked.map(|(_, method)| method.split(' ').next().unwrap()).collect()
+}
+
+#[test]
+fn who_has_nothing_but_a_few_keys_shows_them_before_anything_else() {
+    let bench = Bench::with("LogLevel DEBUG");
+    let other = bench.key("other", KeyKind::Ed25519, "", false);
+    let auth = Auth::new().key_file(&other).key_file(bench.sshd.client_key());
+    bench.enter(auth.clone()).unwrap();
+    // The first is refused, the second is taken and proves itself.
+    assert_eq!(methods(&bench.sshd.log()), ["publickey"; 3]);
+    // Why it was refused, the server says at the end.
+    let before = bench.sshd.log().len();
+    let failure = bench.refusal(Auth::new().key_file(&other)).to_string();
+    assert!(failure.contains("the server takes publickey: "), "{failure}");
+    assert_eq!(methods(&bench.sshd.log()[before..]), ["publickey", "none"]);
+}
+
+#[test]
+fn who_has_a_choice_asks_what_the_server_takes() {
+    let bench = Bench::with("LogLevel DEBUG");
+    let key = bench.sshd.client_key();
+    bench.enter(Auth::new().key_file(&key).password("correct horse".into())).unwrap();
+    assert_eq!(methods(&bench.sshd.log()), ["none", "publickey", "publickey"]);
+    let before = bench.sshd.log().len();
+    let others = ["a", "b", "c"].map(|name| bench.key(name, KeyKind::Ed25519, "", false));
+    let many = others.iter().fold(Auth::new(), |auth, key| auth.key_file(key)).key_file(key);
+    bench.enter(many).unwrap();
+    assert_eq!(methods(&bench.sshd.log()[before..])[..2], ["none", "publickey"]);
+}
+
 #[test]
 fn keys_in_pem_open_the_door() {
     let bench = Bench::new();
