@@ -182,11 +182,13 @@ impl AsyncRead for Reading {
         // All that is there: whoever waits for a disk between two reads waits less often.
         let mut filled = before;
         loop {
-            match Pin::new(&mut self.from).poll_read(cx, buffer)? {
-                Poll::Pending if filled == before => return Poll::Pending,
-                Poll::Pending => break,
-                Poll::Ready(()) if buffer.filled().len() == filled => break,
-                Poll::Ready(()) => filled = buffer.filled().len(),
+            match Pin::new(&mut self.from).poll_read(cx, buffer) {
+                // What came before is said first; an error or the end is said again.
+                Poll::Pending | Poll::Ready(Err(_)) if filled > before => break,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if buffer.filled().len() == filled => break,
+                Poll::Ready(Ok(())) => filled = buffer.filled().len(),
             }
         }
         if filled == before

@@ -46,6 +46,8 @@ struct Pace {
     limit: u32,
     /// Since when no more may be sent.
     full_since: Option<Instant>,
+    /// The last answer was long in coming.
+    was_long: bool,
 }
 
 /// In the order in which a step does them.
@@ -76,7 +78,7 @@ impl Command {
             stdin,
             sending: Vec::new(),
             sent: 0,
-            pace: Pace { window: 0, limit: Pace::LIMIT, full_since: None },
+            pace: Pace::new(),
             stdin_ended: false,
             stdin_closed: false,
             stdout: Heard { stream: 0, output: stdout, ended: false },
@@ -256,10 +258,14 @@ impl Command {
 }
 
 impl Pace {
-    /// At first. In less than [`LONG`](Self::LONG) no cipher here does more.
+    /// At first. A link of 1 Gbit/s brings no more in [`LONG`](Self::LONG).
     const LIMIT: u32 = 512 << 10;
-    /// An answer that takes longer is worth a larger window.
-    const LONG: Duration = Duration::from_millis(2);
+    /// Answers that take longer are worth a larger window. One alone may be a busy server's.
+    const LONG: Duration = Duration::from_millis(4);
+
+    const fn new() -> Self {
+        Self { window: 0, limit: Self::LIMIT, full_since: None, was_long: false }
+    }
 
     /// `left`: what the server would still take.
     fn may_send(&mut self, left: u32) -> bool {
@@ -268,8 +274,12 @@ impl Pace {
             self.full_since.get_or_insert_with(Instant::now);
             return false;
         }
-        if self.full_since.take().is_some_and(|since| since.elapsed() > Self::LONG) {
-            self.limit = self.limit.saturating_mul(2);
+        if let Some(since) = self.full_since.take() {
+            let is_long = since.elapsed() > Self::LONG;
+            if is_long && self.was_long {
+                self.limit = self.limit.saturating_mul(2);
+            }
+            self.was_long = is_long;
         }
         true
     }
@@ -339,7 +349,7 @@ mod tests {
     const WINDOW: u32 = 2 << 20;
 
     fn pace() -> Pace {
-        let mut pace = Pace { window: 0, limit: Pace::LIMIT, full_since: None };
+        let mut pace = Pace::new();
         assert!(pace.may_send(WINDOW));
         pace
     }
@@ -354,22 +364,39 @@ mod tests {
         assert!(!pace.may_send(WINDOW - Pace::LIMIT), "and came soon");
     }
 
+    /// All that may be on the way is, and the answer takes long.
+    fn wait_long(pace: &mut Pace) {
+        assert!(!pace.may_send(WINDOW.saturating_sub(pace.limit)));
+        pace.full_since = Instant::now().checked_sub(Pace::LONG * 2);
+        assert!(pace.may_send(WINDOW));
+    }
+
     #[test]
     fn a_server_that_is_far_away_gets_all_of_its_window() {
         let mut pace = pace();
         while pace.limit <= WINDOW {
-            assert!(!pace.may_send(WINDOW - pace.limit));
-            pace.full_since = Instant::now().checked_sub(Pace::LONG * 2);
             let limit = pace.limit;
-            assert!(pace.may_send(WINDOW - limit / 2));
+            wait_long(&mut pace);
+            wait_long(&mut pace);
             assert!(pace.limit > limit);
         }
         assert!(pace.may_send(0), "libssh2 itself waits for more");
     }
 
     #[test]
+    fn a_server_that_was_busy_for_a_moment_is_none_that_is_far_away() {
+        let mut pace = pace();
+        for _ in 0..3 {
+            wait_long(&mut pace);
+            assert!(!pace.may_send(WINDOW - Pace::LIMIT));
+            assert!(pace.may_send(WINDOW));
+        }
+        assert_eq!(pace.limit, Pace::LIMIT);
+    }
+
+    #[test]
     fn a_server_that_takes_little_at_once_is_left_to_itself() {
-        let mut pace = Pace { window: 0, limit: Pace::LIMIT, full_since: None };
+        let mut pace = Pace::new();
         for left in [0, 24 << 10, 1, 0] {
             assert!(pace.may_send(left));
             assert_eq!(pace.has_room(left), left > 0);
