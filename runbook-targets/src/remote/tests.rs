@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod ending;
 mod files;
+mod fill;
 mod here;
 mod output;
 mod support;

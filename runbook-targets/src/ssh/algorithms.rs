@@ -25,6 +25,9 @@ const CIPHERS: &[&str] = &[
     "aes192-ctr",
     "aes256-ctr",
 ];
+/// What comes from the server is decrypted sooner so: libssh2 decrypts AES 16 bytes at a time, each
+/// by a call of its own, and this by the packet.
+const FROM_SERVER: &[&str] = &["chacha20-poly1305@openssh.com"];
 const KEX: &[&str] = &[
     "mlkem768x25519-sha256",
     "curve25519-sha256",
@@ -55,6 +58,10 @@ pub(super) fn prefer(session: &Session, resolved: &Resolved, known: &[&str]) -> 
     for (choice, first) in choices(resolved).iter().zip([known, &[], &[], &[]]) {
         for method in choice.methods {
             let supported = supported(session, *method)?;
+            let first = match (method, choice.chosen) {
+                (MethodType::CryptSc, None) => FROM_SERVER,
+                _ => first,
+            };
             let list = choice.order(&supported, first);
             if list.is_empty() {
                 return Err(choice.cannot_be_had(&supported));

@@ -1,6 +1,7 @@
 //! [`Command`]: one running line of `sh`, as the driver sees it.
 
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use runbook_core::{Exit, Failure, Result};
 use tokio::sync::oneshot;
@@ -17,6 +18,7 @@ pub(super) struct Command {
     /// Taken from `stdin`, and sent up to `sent`. libssh2 wants a retry to bring the same bytes.
     sending: Vec<u8>,
     sent: usize,
+    pace: Pace,
     /// There is no more to send.
     stdin_ended: bool,
     /// The server was told so, or takes no more.
@@ -31,6 +33,21 @@ struct Heard {
     stream: i32,
     output: Output,
     ended: bool,
+}
+
+/// How much is sent before the program has read what came before.
+///
+/// OpenSSH's server copies all that a program has yet to read whenever more comes. With its whole
+/// window of 2 MiB on the way, that takes as long as all else that it does. So less is on the way,
+/// unless the answer is long in coming: then the window grows with each, up to the server's own.
+struct Pace {
+    /// The most that the server ever took at once.
+    window: u32,
+    limit: u32,
+    /// Since when no more may be sent.
+    full_since: Option<Instant>,
+    /// The last answer was long in coming.
+    was_long: bool,
 }
 
 /// In the order in which a step does them.
@@ -61,6 +78,7 @@ impl Command {
             stdin,
             sending: Vec::new(),
             sent: 0,
+            pace: Pace::new(),
             stdin_ended: false,
             stdin_closed: false,
             stdout: Heard { stream: 0, output: stdout, ended: false },
@@ -119,7 +137,7 @@ impl Command {
         let wants_output = wants(&self.stdout) || wants(&self.stderr);
         let unsent = !self.stdin_closed && self.sent < self.sending.len();
         (wants_output && (channel.eof() || channel.read_window().available > 0))
-            || (unsent && channel.write_window().remaining > 0)
+            || (unsent && self.pace.has_room(channel.write_window().remaining))
     }
 
     /// Whether it waits for what can't be asked for without reading from the server.
@@ -178,6 +196,10 @@ impl Command {
                     break;
                 }
             }
+            // What is half sent had room, and has it still.
+            if !self.pace.may_send(channel.write_window().remaining) {
+                break;
+            }
             match wire.write(channel, &self.sending[self.sent..])? {
                 Outcome::Done(0) | Outcome::Waits => break,
                 Outcome::Done(sent) => {
@@ -235,6 +257,38 @@ impl Command {
     }
 }
 
+impl Pace {
+    /// At first. A link of 1 Gbit/s brings no more in [`LONG`](Self::LONG).
+    const LIMIT: u32 = 512 << 10;
+    /// Answers that take longer are worth a larger window. One alone may be a busy server's.
+    const LONG: Duration = Duration::from_millis(4);
+
+    const fn new() -> Self {
+        Self { window: 0, limit: Self::LIMIT, full_since: None, was_long: false }
+    }
+
+    /// `left`: what the server would still take.
+    fn may_send(&mut self, left: u32) -> bool {
+        self.window = self.window.max(left);
+        if self.window - left >= self.limit {
+            self.full_since.get_or_insert_with(Instant::now);
+            return false;
+        }
+        if let Some(since) = self.full_since.take() {
+            let is_long = since.elapsed() > Self::LONG;
+            if is_long && self.was_long {
+                self.limit = self.limit.saturating_mul(2);
+            }
+            self.was_long = is_long;
+        }
+        true
+    }
+
+    fn has_room(&self, left: u32) -> bool {
+        left > 0 && self.window.max(left) - left < self.limit
+    }
+}
+
 impl Heard {
     fn hear(&mut self, channel: &mut ssh2::Channel, wire: &mut Wire) -> Result<Done, Lost> {
         let mut done = Done::Nothing;
@@ -284,5 +338,68 @@ fn signal_number(name: &str) -> i32 {
         "ALRM" => 14,
         "TERM" => 15,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What OpenSSH grants.
+    const WINDOW: u32 = 2 << 20;
+
+    fn pace() -> Pace {
+        let mut pace = Pace::new();
+        assert!(pace.may_send(WINDOW));
+        pace
+    }
+
+    #[test]
+    fn no_more_is_on_the_way_than_a_quick_server_needs() {
+        let mut pace = pace();
+        assert!(pace.may_send(WINDOW - Pace::LIMIT + 1));
+        assert!(!pace.has_room(WINDOW - Pace::LIMIT));
+        assert!(!pace.may_send(WINDOW - Pace::LIMIT));
+        assert!(pace.may_send(WINDOW), "the answer came");
+        assert!(!pace.may_send(WINDOW - Pace::LIMIT), "and came soon");
+    }
+
+    /// All that may be on the way is, and the answer takes long.
+    fn wait_long(pace: &mut Pace) {
+        assert!(!pace.may_send(WINDOW.saturating_sub(pace.limit)));
+        pace.full_since = Instant::now().checked_sub(Pace::LONG * 2);
+        assert!(pace.may_send(WINDOW));
+    }
+
+    #[test]
+    fn a_server_that_is_far_away_gets_all_of_its_window() {
+        let mut pace = pace();
+        while pace.limit <= WINDOW {
+            let limit = pace.limit;
+            wait_long(&mut pace);
+            wait_long(&mut pace);
+            assert!(pace.limit > limit);
+        }
+        assert!(pace.may_send(0), "libssh2 itself waits for more");
+    }
+
+    #[test]
+    fn a_server_that_was_busy_for_a_moment_is_none_that_is_far_away() {
+        let mut pace = pace();
+        for _ in 0..3 {
+            wait_long(&mut pace);
+            assert!(!pace.may_send(WINDOW - Pace::LIMIT));
+            assert!(pace.may_send(WINDOW));
+        }
+        assert_eq!(pace.limit, Pace::LIMIT);
+    }
+
+    #[test]
+    fn a_server_that_takes_little_at_once_is_left_to_itself() {
+        let mut pace = Pace::new();
+        for left in [0, 24 << 10, 1, 0] {
+            assert!(pace.may_send(left));
+            assert_eq!(pace.has_room(left), left > 0);
+        }
     }
 }
