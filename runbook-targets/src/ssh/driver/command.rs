@@ -40,6 +40,8 @@ struct Heard {
 /// OpenSSH's server copies all that a program has yet to read whenever more comes. With its whole
 /// window of 2 MiB on the way, that takes as long as all else that it does. So less is on the way,
 /// unless the answer is long in coming: then the window grows with each, up to the server's own.
+/// Other servers answer only when half of their window was used, and so never to less: it grows
+/// without an answer as well.
 struct Pace {
     /// The most that the server ever took at once.
     window: u32,
@@ -140,9 +142,11 @@ impl Command {
             || (unsent && self.pace.has_room(channel.write_window().remaining))
     }
 
-    /// Whether it waits for what can't be asked for without reading from the server.
-    pub(super) fn waits_for_close(&self) -> bool {
-        self.exit.is_some() && (self.outputs_ended() || self.is_stalled())
+    /// Whether it waits for what can't be asked for without reading from the server, or for no
+    /// answer much longer.
+    pub(super) fn must_look_again(&self) -> bool {
+        let is_paced = !self.stdin_closed && self.pace.waits();
+        is_paced || self.exit.is_some() && (self.outputs_ended() || self.is_stalled())
     }
 
     fn outputs_ended(&self) -> bool {
@@ -262,6 +266,8 @@ impl Pace {
     const LIMIT: u32 = 512 << 10;
     /// Answers that take longer are worth a larger window. One alone may be a busy server's.
     const LONG: Duration = Duration::from_millis(4);
+    /// And no answer is waited for longer.
+    const PATIENCE: Duration = Duration::from_millis(50);
 
     const fn new() -> Self {
         Self { window: 0, limit: Self::LIMIT, full_since: None, was_long: false }
@@ -271,8 +277,13 @@ impl Pace {
     fn may_send(&mut self, left: u32) -> bool {
         self.window = self.window.max(left);
         if self.window - left >= self.limit {
-            self.full_since.get_or_insert_with(Instant::now);
-            return false;
+            let since = *self.full_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < Self::PATIENCE {
+                return false;
+            }
+            self.limit = self.limit.saturating_mul(2);
+            self.full_since = None;
+            return self.window - left < self.limit;
         }
         if let Some(since) = self.full_since.take() {
             let is_long = since.elapsed() > Self::LONG;
@@ -282,6 +293,11 @@ impl Pace {
             self.was_long = is_long;
         }
         true
+    }
+
+    /// Whether it has to be asked again, also if no answer comes.
+    fn waits(&self) -> bool {
+        self.full_since.is_some() && self.limit < self.window
     }
 
     fn has_room(&self, left: u32) -> bool {
@@ -381,6 +397,17 @@ mod tests {
             assert!(pace.limit > limit);
         }
         assert!(pace.may_send(0), "libssh2 itself waits for more");
+    }
+
+    #[test]
+    fn a_server_that_answers_only_to_half_of_its_window_gets_that() {
+        let mut pace = pace();
+        for left in [WINDOW - Pace::LIMIT, WINDOW - 2 * Pace::LIMIT] {
+            assert!(!pace.may_send(left) && pace.waits());
+            pace.full_since = Instant::now().checked_sub(Pace::PATIENCE);
+            assert!(pace.may_send(left), "no answer came");
+        }
+        assert!(pace.may_send(0) || !pace.waits(), "what is left is libssh2's to wait for");
     }
 
     #[test]

@@ -88,9 +88,10 @@ impl Task {
         }
     }
 
-    /// Whether it waits for what can't be asked for without reading from the server.
-    pub(super) fn waits_for_close(&self) -> bool {
-        matches!(&self.kind, Kind::Command(command) if command.waits_for_close())
+    /// Whether it waits for what can't be asked for without reading from the server, or for no answer
+    /// much longer.
+    pub(super) fn must_look_again(&self) -> bool {
+        matches!(&self.kind, Kind::Command(command) if command.must_look_again())
     }
 
     pub(super) fn is_closing(&self) -> bool {

@@ -125,7 +125,7 @@ impl Driver {
             let unsure = overheard
                 || self.opening.is_some()
                 || self.starting.is_some()
-                || self.tasks.iter().any(Task::waits_for_close);
+                || self.tasks.iter().any(Task::must_look_again);
             if let Err(lost) = self.sleep(now, unsure) {
                 break Some(lost);
             }
