@@ -6,15 +6,16 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod over_ssh;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::Sshd;
+use runbook_core::Timestamp;
 use runbook_core::testing::observer;
-use runbook_core::{Host, Timestamp};
 use runbook_postgres::{Config, Postgres};
-use runbook_targets::{Auth, Ssh};
 use serde::Deserialize;
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -113,19 +114,11 @@ fn check(orders: &[Order]) {
 }
 
 fn through_ssh(sshd: &Sshd, cluster: &lab::Postgres) -> Result<Postgres> {
-    let known_hosts = sshd.dir().join("known_hosts_of_the_bench");
-    std::fs::write(&known_hosts, sshd.known_hosts())?;
-    let host = Ssh::at(sshd.addr().ip().to_string())
-        .port(sshd.port())
-        .user(sshd.user())
-        .known_hosts(known_hosts)
-        .auth(Auth::new().key_file(sshd.client_key()).without_agent())
-        .named("db-1");
     let config = Config::new("postgres")
         .port(cluster.port())
         .user(cluster.user())
         .password(cluster.password());
-    Ok(Postgres::new(&Host::new(host), config))
+    Ok(Postgres::new(&over_ssh::host(sshd)?, config))
 }
 
 /// A psql that stays.

@@ -6,15 +6,16 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod over_ssh;
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
 use lab::Sshd;
 use runbook_core::testing::observer;
-use runbook_core::{Check as _, Engine, FileStore, Host, RunOptions, Runbook, Status};
+use runbook_core::{Check as _, Engine, FileStore, RunOptions, Runbook, Status};
 use runbook_postgres::{Config, Dump, Format, OtherSessions, Postgres, Verified};
-use runbook_targets::{Auth, Ssh};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -119,14 +120,6 @@ fn fill(mib: u64) -> String {
 }
 
 fn shop(sshd: &Sshd, cluster: &lab::Postgres) -> Result<Postgres> {
-    let known_hosts = sshd.dir().join("known_hosts_of_the_bench");
-    std::fs::write(&known_hosts, sshd.known_hosts())?;
-    let host = Ssh::at(sshd.addr().ip().to_string())
-        .port(sshd.port())
-        .user(sshd.user())
-        .known_hosts(known_hosts)
-        .auth(Auth::new().key_file(sshd.client_key()).without_agent())
-        .named("db-1");
     let programs =
         Path::new(cluster.command("psql", "shop").get_program()).parent().map(Path::to_owned);
     let config = Config::new("shop")
@@ -134,7 +127,7 @@ fn shop(sshd: &Sshd, cluster: &lab::Postgres) -> Result<Postgres> {
         .user(cluster.user())
         .password(cluster.password())
         .programs(programs.unwrap_or_default());
-    Ok(Postgres::new(&Host::new(host), config))
+    Ok(Postgres::new(&over_ssh::host(sshd)?, config))
 }
 
 /// Runs a runbook to its end, with a durable journal.

@@ -13,6 +13,8 @@
 //! them less often.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod over_ssh;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -23,7 +25,7 @@ use lab::Sshd;
 use runbook_core::testing::{context, observer};
 use runbook_core::{Failure, Host};
 use runbook_postgres::{Config, Postgres, Reader, Session};
-use runbook_targets::{Auth, Local, Ssh};
+use runbook_targets::Local;
 use tokio_postgres::{Client, NoTls, Statement};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -44,7 +46,7 @@ async fn main() -> Result<()> {
     let queries = word.map_or(Ok(2_000), |word| word.parse::<usize>())?;
     let cluster = lab::Postgres::start();
     let sshd = Sshd::start();
-    let ours = through_ssh(&sshd)?;
+    let ours = over_ssh::host(&sshd)?;
     let local = Host::new(Local::new());
     let forwarded = Forwarded::start(&sshd, &cluster);
     let relayed = relay(relay(cluster.port())?)?;
@@ -121,18 +123,6 @@ impl Asker<'_> {
             Self::Check(reader) => reader.one(SQL, &[]).await.map_err(|why| text(why).into()),
         }
     }
-}
-
-fn through_ssh(sshd: &Sshd) -> Result<Host> {
-    let known_hosts = sshd.dir().join("known_hosts_of_the_bench");
-    std::fs::write(&known_hosts, sshd.known_hosts())?;
-    let ssh = Ssh::at(sshd.addr().ip().to_string())
-        .port(sshd.port())
-        .user(sshd.user())
-        .known_hosts(known_hosts)
-        .auth(Auth::new().key_file(sshd.client_key()).without_agent())
-        .named("db-1");
-    Ok(Host::new(ssh))
 }
 
 /// OpenSSH's own tunnels to both addresses of the server.

@@ -64,11 +64,12 @@ impl<C: Channels> Inner<C> {
                     return;
                 };
                 // If it can't be opened, what runs is ended when its fuse has burnt down.
-                match lifeline.open(&inner.channels, &inner.limits).await {
-                    Err(failure) if lifeline.lives() => {
-                        lifeline.later.state().trouble = Some(failure.to_problem());
-                    }
-                    _ => return,
+                let Err(failure) = lifeline.open(&inner.channels, &inner.limits).await else {
+                    return;
+                };
+                lifeline.later.state().trouble = Some(failure.to_problem());
+                if !lifeline.lives() {
+                    return;
                 }
             }
         }));

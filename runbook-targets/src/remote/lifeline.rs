@@ -86,8 +86,10 @@ impl Whom {
 
     /// Takes up what the shell said of itself.
     pub(super) fn greeted(&mut self, remarks: &[String]) {
-        for (said, kind) in remarks.iter().filter_map(|said| Some((said, Kind::of(said)?))) {
-            said[1..].split(' ').next().unwrap_or_default().clone_into(&mut self.pid);
+        let greeting =
+            |remark: &String| Some((remark.strip_prefix('+')?.to_owned(), Kind::of(remark)?));
+        for (said, kind) in remarks.iter().filter_map(greeting) {
+            said.split(' ').next().unwrap_or_default().clone_into(&mut self.pid);
             self.kind = kind;
         }
     }
@@ -161,9 +163,10 @@ impl Lifeline {
     /// Opens it, unless it is open. Before that nothing may run that has no fuse.
     pub(super) async fn open<C: Channels>(&self, channels: &C, limits: &Limits) -> Result<()> {
         let open = async || {
-            let mut opening = Heard(Some(Arc::clone(&self.answers)));
             let line = format!("exec {} -c {} runbook", limits.sh, shell::BOOT);
             let channel = channels.open(&line, Purpose::Shell).await?;
+            // Without a channel it may be tried again.
+            let mut opening = Heard(Some(Arc::clone(&self.answers)));
             let Some(heard) = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take()
             else {
                 return Err(self.lost());

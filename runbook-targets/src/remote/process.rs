@@ -156,8 +156,15 @@ impl<C: Channels> Pooled<C> {
                 rest.about.looked = Some(Instant::now());
             }
         }
-        self.release(words.next().unwrap_or_default());
         let exit = exit(code);
+        // Its fuse ends a command first, and then the shell that says so.
+        if matches!(exit, Exit::Signal(9 | 15))
+            && !self.killed
+            && let Some(why) = self.unwatched()
+        {
+            return Err(why);
+        }
+        self.release(words.next().unwrap_or_default());
         if matches!(exit, Exit::Code(126 | 127))
             && let Some(asked) = self.asked.take()
             && let Some(why) =
@@ -166,6 +173,11 @@ impl<C: Channels> Pooled<C> {
             return Err(why);
         }
         Ok(exit)
+    }
+
+    /// Why nobody could watch over it for long, if that is so: then its fuse ends it.
+    fn unwatched(&self) -> Option<Failure> {
+        self.inner.why_unwatched(&self.rest.as_ref()?.about.lifeline)
     }
 
     /// Gives the shell to the next command, if it is as it was.
@@ -196,8 +208,7 @@ impl<C: Channels> Pooled<C> {
             let whom = about.whom.clone();
             runtime.spawn(async move { inner.kill(&lifeline, &whom, true, Duration::ZERO).await });
         }
-        let unwatched = self.rest.as_ref().map(|rest| &rest.about.lifeline);
-        if let Some(why) = unwatched.and_then(|lifeline| self.inner.why_unwatched(lifeline)) {
+        if let Some(why) = self.unwatched() {
             return why;
         }
         let exit = self.rest.as_mut().and_then(|rest| rest.about.exit.take());

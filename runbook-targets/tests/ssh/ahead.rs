@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lab::{KeyKind, Sshd, keygen};
+use lab::Sshd;
 use runbook_core::{Secret, Target};
 use runbook_targets::{Auth, Ssh};
 
 use crate::support::{comes_true, soon};
-use crate::to;
+use crate::{locked_key, to};
 
 /// How often somebody has logged in.
 fn logins(sshd: &Sshd) -> usize {
@@ -105,10 +105,7 @@ async fn a_login_that_failed_ahead_is_told_to_the_first_who_asks_and_tried_again
 #[tokio::test]
 async fn a_passphrase_is_asked_for_once_by_who_gets_ready_and_who_waits_for_it() {
     let sshd = Sshd::start();
-    let key = sshd.dir().join("locked");
-    keygen(&key, KeyKind::Ed25519, "open sesame");
-    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
-    fs::write(sshd.dir().join("authorized_keys"), public).unwrap();
+    let key = locked_key(&sshd);
     let asked = Arc::new(AtomicUsize::new(0));
     let (answer, answers) = std::sync::mpsc::channel::<()>();
     let answers = std::sync::Mutex::new(answers);

@@ -52,6 +52,15 @@ pub(crate) fn to(sshd: &Sshd) -> Ssh {
     at(sshd, sshd.port())
 }
 
+/// A key that the server takes, and that `open sesame` opens.
+pub(crate) fn locked_key(sshd: &Sshd) -> std::path::PathBuf {
+    let key = sshd.dir().join("locked");
+    lab::keygen(&key, lab::KeyKind::Ed25519, "open sesame");
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    std::fs::write(sshd.dir().join("authorized_keys"), public).unwrap();
+    key
+}
+
 /// The same server, over a network that can be slow, silent or cut.
 pub(crate) fn by_way_of(sshd: &Sshd, proxy: &Proxy) -> Ssh {
     at(sshd, proxy.port())

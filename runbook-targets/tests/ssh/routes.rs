@@ -12,7 +12,7 @@ use runbook_core::{FailureKind, Host, Result, Secret, Target};
 use runbook_targets::{Auth, HostKeys, Local, Ssh, Sudo};
 
 use crate::support::{comes_true, sh, soon};
-use crate::to;
+use crate::{locked_key, to};
 
 async fn run(ssh: Ssh, line: &str) -> Result<String> {
     let host = Host::new(ssh);
@@ -171,10 +171,7 @@ async fn unknown_changed_and_revoked_host_keys_say_where_and_what_to_do() {
 #[tokio::test]
 async fn an_encrypted_key_is_opened_by_a_prompt_that_is_asked_once() {
     let sshd = Sshd::start();
-    let key = sshd.dir().join("locked");
-    keygen(&key, KeyKind::Ed25519, "open sesame");
-    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
-    fs::write(sshd.dir().join("authorized_keys"), public).unwrap();
+    let key = locked_key(&sshd);
     let asked = Arc::new(AtomicUsize::new(0));
     let auth = Auth::new().key_file(&key).without_agent();
     let prompting = auth.clone().ask_passphrase({

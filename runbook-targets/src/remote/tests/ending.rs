@@ -186,6 +186,19 @@ async fn without_a_lifeline_the_fuse_ends_everything_over_there() {
 }
 
 #[tokio::test]
+async fn what_no_lifeline_can_watch_over_is_ended_and_says_so() {
+    let (mark, here) = (Mark::new(), Here::new());
+    let far = far(&here, "dash", Mode::Later);
+    let mut process = soon(far.spawn(&mark.on(sh(FAMILY)), &Spawn::new("t"))).await.unwrap();
+    all_six_run(&mark).await;
+    here.refuse_more();
+    let failure = soon(process.wait()).await.unwrap_err();
+    assert!(failure.to_string().contains("to watch over it"), "{failure}");
+    assert!(format!("{failure:?}").contains("the server allows no more sessions"), "{failure:?}");
+    comes_true("none runs", || mark.living().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_fuse_is_put_out_by_the_lifeline_and_goes_with_its_shell() {
     for sh_ in SHELLS {
         let here = Here::new();

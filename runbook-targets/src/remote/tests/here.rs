@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use runbook_core::{
@@ -32,12 +32,14 @@ pub(super) struct Here {
     line: Arc<watch::Sender<Line>>,
     open: Arc<AtomicUsize>,
     opened: Arc<AtomicUsize>,
+    /// No channel more is given.
+    full: Arc<AtomicBool>,
 }
 
 impl Here {
     pub(super) fn new() -> Self {
         let line = Arc::new(watch::Sender::new(Line::Up));
-        Self { line, open: Arc::default(), opened: Arc::default() }
+        Self { line, open: Arc::default(), opened: Arc::default(), full: Arc::default() }
     }
 
     /// As when this process is killed, or the connection reset.
@@ -47,6 +49,11 @@ impl Here {
 
     pub(super) fn fall_silent(&self) {
         self.line.send_replace(Line::Silent);
+    }
+
+    /// As a server that allows no more sessions.
+    pub(super) fn refuse_more(&self) {
+        self.full.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn come_back(&self) {
@@ -110,6 +117,9 @@ impl Channels for Here {
         let lost = || Failure::new(FailureKind::Disconnected, "the connection to web-1 was lost");
         if *self.line.borrow() != Line::Up {
             return Err(lost());
+        }
+        if self.full.load(Ordering::SeqCst) {
+            return Err(Failure::msg("the server allows no more sessions"));
         }
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", line])
