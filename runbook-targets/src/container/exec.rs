@@ -21,8 +21,9 @@ use crate::remote::channel::{Channel, Channels, Purpose};
 /// What a shell that was killed ends with.
 const KILLED: Exit = Exit::Code(137);
 
-/// How long docker may take to notice that a container whose processes were killed has ended.
-const NOTICED: Duration = Duration::from_secs(2);
+/// How long docker may take to notice that a container whose processes were killed has ended. On a
+/// busy host two seconds were not enough.
+const NOTICED: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Exec {
