@@ -3,7 +3,7 @@
 mod ladder;
 mod wiring;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -72,6 +72,8 @@ pub struct Runbook {
     /// For each unit, the blocks around it that may leave it out.
     optional: Vec<Arc<[u32]>>,
     ids: HashSet<UnitId>,
+    /// The last number of each id that was wanted again.
+    numbers: HashMap<String, u32>,
     frames: Vec<Frame>,
     finally: Vec<(Node, OutlineNode)>,
     notifiers: Vec<Arc<dyn Notifier>>,
@@ -109,6 +111,7 @@ impl Runbook {
             locks: Vec::new(),
             optional: Vec::new(),
             ids: HashSet::new(),
+            numbers: HashMap::new(),
             frames: vec![Frame::default()],
             finally: Vec::new(),
             notifiers: Vec::new(),

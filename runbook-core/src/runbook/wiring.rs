@@ -159,13 +159,19 @@ impl Runbook {
     pub(super) fn fresh_id(&mut self, word: &str) -> UnitId {
         let path = &self.frame().path;
         let base = if path.is_empty() { word.to_owned() } else { format!("{path}/{word}") };
-        let mut id = UnitId::new(base.as_str());
-        let mut n = 1;
-        while !self.ids.insert(id.clone()) {
-            n += 1;
-            id = UnitId::new(format!("{base}-{n}"));
+        let id = UnitId::new(base.as_str());
+        if self.ids.insert(id.clone()) {
+            return id;
         }
-        id
+        let n = self.numbers.entry(base.clone()).or_insert(1);
+        loop {
+            *n += 1;
+            let id = UnitId::new(format!("{base}-{n}"));
+            // Another word may end so.
+            if self.ids.insert(id.clone()) {
+                return id;
+            }
+        }
     }
 
     /// The units that are needed, in order and once each; wiring that can't hold is noted.
@@ -221,4 +227,26 @@ pub(super) fn slug(text: &str) -> String {
         }
     }
     if out.is_empty() { "unit".into() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_id_is_given_once() {
+        let mut b = Runbook::new("test");
+        let given = ["run", "run-3", "run", "run", "stop", "run", "run-3", "stop"]
+            .map(|word| b.fresh_id(word).to_string());
+        let ids = ["run", "run-3", "run-2", "run-4", "stop", "run-5", "run-3-2", "stop-2"];
+        assert_eq!(given, ids);
+    }
+
+    /// As many words that are the same take no longer than as many others.
+    #[test]
+    fn the_same_word_may_come_often() {
+        let mut b = Runbook::new("test");
+        let last = (0..100_000).map(|_| b.fresh_id("run")).last();
+        assert_eq!(last.unwrap().as_str(), "run-100000");
+    }
 }
