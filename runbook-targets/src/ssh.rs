@@ -12,6 +12,7 @@ mod key;
 mod known_hosts;
 mod login;
 mod offer;
+mod owner;
 mod pool;
 mod proxy;
 mod stream;

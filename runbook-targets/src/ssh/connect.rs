@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::driver::Ready;
 use super::login::Login;
 use super::offer::Offer;
+use super::owner::Owner;
 use super::pool::{Connections, Limits};
 use super::proxy::Proxy;
 
@@ -66,20 +67,23 @@ impl Dialer {
         &self.name
     }
 
-    /// A session that is logged in.
-    pub(super) async fn connect(&self, idle_after: Option<Duration>) -> Result<Ready> {
+    /// A session that is logged in, and its thread.
+    pub(super) async fn connect(&self, idle_after: Option<Duration>) -> Result<(Owner, Ready)> {
         let doing = format!("connecting to {}", self.name);
         let Socket { fd, tcp, proxy } = self.socket().await.during(&doing)?;
         match self.log_in(&fd).await {
-            Ok(session) => Ok(Ready {
-                name: self.name.clone(),
-                session,
-                socket: fd,
-                tcp,
-                keepalive: self.limits.keepalive,
-                idle_after,
-                below: proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
-            }),
+            Ok((owner, session)) => Ok((
+                owner,
+                Ready {
+                    name: self.name.clone(),
+                    session,
+                    socket: fd,
+                    tcp,
+                    keepalive: self.limits.keepalive,
+                    idle_after,
+                    below: proxy.map(|proxy| Box::new(proxy) as Box<dyn Any + Send>),
+                },
+            )),
             Err(Refused { over_algorithms, failure }) => {
                 if over_algorithms && let Some(failure) = self.disagreement().await {
                     return Err(failure.while_doing(doing));
@@ -149,15 +153,16 @@ impl Dialer {
             .next("see whether the host is up, and whether a firewall drops what we send")
     }
 
-    /// The handshake and the login, on a thread that may block. A deadline bounds them whatever
-    /// the server does: it cuts the socket, and all that waits on it ends.
-    async fn log_in(&self, socket: &Arc<OwnedFd>) -> Result<ssh2::Session, Refused> {
+    /// The handshake and the login, on the thread that will own the session. A deadline bounds them
+    /// whatever the server does: it cuts the socket, and all that waits on it ends.
+    async fn log_in(&self, socket: &Arc<OwnedFd>) -> Result<(Owner, ssh2::Session), Refused> {
         let limit = self.limits.login;
         // Also cuts it if nobody waits for the outcome any more.
         let cut = Cut(Some(socket.clone()));
         let (socket, login) = (socket.clone(), self.login.clone());
         let (agreed, agreement) = oneshot::channel();
-        let work = tokio::task::spawn_blocking(move || log_in(socket, &*login, limit, agreed));
+        let owner = Owner::start().map_err(Failure::from)?;
+        let work = owner.ask(move || log_in(socket, &*login, limit, agreed));
         let work = async {
             if timeout(self.limits.handshake, agreement).await.is_err() {
                 return Err(late("the handshake", self.limits.handshake));
@@ -169,9 +174,9 @@ impl Dialer {
         let Ok(outcome) = timeout(limit, work).await else {
             return Err(late("the login", limit));
         };
-        let session = outcome?.map_err(Failure::from)??;
+        let session = outcome???;
         cut.spare();
-        Ok(session)
+        Ok((owner, session))
     }
 
     /// Asks the server once more for its algorithms: libssh2 does not say over which of them a

@@ -26,6 +26,7 @@ pub(super) use self::task::Step;
 use self::thread::Driver;
 pub(super) use self::wire::{Lost, Outcome, Wire};
 use super::bell::Bell;
+use super::owner::Owner;
 use super::pool::Slot;
 use super::tunnel::TunnelStream;
 use crate::remote::channel::Channel;
@@ -114,8 +115,12 @@ impl Shared {
 }
 
 impl Connection {
-    /// Starts the thread of a session. `ended` is called once nothing can be started on it.
-    pub(super) fn start(ready: Ready, ended: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+    /// Gives a session to its thread. `ended` is called once nothing can be started on it.
+    pub(super) fn start(
+        owner: &Owner,
+        ready: Ready,
+        ended: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             bell: Bell::new()?,
             inbox: Mutex::new(Some(VecDeque::new())),
@@ -123,11 +128,8 @@ impl Connection {
             ended: AtomicBool::new(false),
             round_trip: AtomicU64::new(0),
         });
-        let for_thread = shared.clone();
-        std::thread::Builder::new()
-            .name("runbook-ssh".to_owned())
-            .stack_size(512 << 10)
-            .spawn(move || Driver::new(ready, for_thread, Box::new(ended)).run())?;
+        let for_owner = shared.clone();
+        owner.tell(move || Driver::new(ready, for_owner, Box::new(ended)).run());
         Ok(Self { shared })
     }
 

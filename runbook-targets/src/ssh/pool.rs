@@ -301,13 +301,13 @@ impl Pool {
             let _permit = handshakes.acquire_owned().await;
             let since = Instant::now();
             let ready = dialer.connect(idle_after).await;
-            let outcome = ready.and_then(|ready| {
+            let outcome = ready.and_then(|(owner, ready)| {
                 let ended = move || {
                     if let Some(pool) = pool.upgrade() {
                         pool.ended(class);
                     }
                 };
-                Ok(Connection::start(ready, ended)?)
+                Ok(Connection::start(&owner, ready, ended)?)
             });
             attempt.finish(outcome, since.elapsed());
         });
