@@ -109,7 +109,8 @@ impl<C: Channels> Remote<C> {
         if alone {
             let script = frame::script(command, spawn)?;
             let asked = Some(command.clone());
-            let alone = Alone::start(&self.0, &script, &spawn.command, Purpose::Command, asked);
+            let opened = Alone::open(&self.0, &spawn.command, Purpose::Command);
+            let alone = Alone::start(&self.0, &script, &spawn.command, opened, asked);
             return Ok(Box::new(alone.await?));
         }
         // In isolated mode too: then the shell takes no other.

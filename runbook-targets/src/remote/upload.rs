@@ -1,17 +1,17 @@
 //! Large content, on channels of its own.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{self, Context, Poll};
 
 use runbook_core::{BoxRead, Exit, Failure, Process, Result, Spawn, WriteOptions};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::channel::{Channels, Purpose};
+use super::channel::{Channel, Channels, Purpose};
 use super::files::{Temp, all, arguments, beside, call, error, folder, scripts};
 use super::process::Alone;
 use super::target::Inner;
@@ -29,9 +29,9 @@ fn script(text: &str, words: &[&std::ffi::OsStr]) -> Vec<u8> {
     script
 }
 
-async fn alone<C: Channels>(inner: &Arc<Inner<C>>, script: &[u8]) -> Result<Alone<C>> {
-    let command = Spawn::new(String::new()).command;
-    Alone::start(inner, script, &command, Purpose::Bulk, None).await
+/// A name for a script of ours.
+fn name() -> String {
+    Spawn::new(String::new()).command
 }
 
 /// Sends the content to a temporary file, then puts that at its place when it is complete.
@@ -43,9 +43,12 @@ pub(super) async fn upload<C: Channels>(
 ) -> Result<()> {
     let doing = Doing { verb: "writing", path, host: inner.name() };
     let temp = beside(path).map_err(|error| doing.failed(&error))?;
-    let temp = Temp::new(inner, temp).await;
+    // The channel has a connection of its own: both are made at once.
+    let command = name();
+    let opened = Alone::open(inner, &command, Purpose::Bulk);
+    let (temp, opened) = tokio::join!(Temp::new(inner, temp), opened);
     let mut temp = temp.map_err(|failure| failure.while_doing(&doing))?;
-    let done = match fill(inner, &mut temp, content, &doing).await {
+    let done = match fill(inner, &mut temp, &command, opened, content, &doing).await {
         Ok(()) => put(inner, temp.path(), path, options, &doing).await,
         failed => failed,
     };
@@ -59,13 +62,16 @@ pub(super) async fn upload<C: Channels>(
 async fn fill<C: Channels>(
     inner: &Arc<Inner<C>>,
     temp: &mut Temp<C>,
+    command: &str,
+    opened: Result<Channel>,
     mut content: BoxRead,
     doing: &Doing<'_>,
 ) -> Result<()> {
     let verify = if inner.limits.verify { "yes" } else { "" };
     let folder = folder(doing.path);
     let script = script(scripts::FILL, &[&temp.path(), verify.as_ref(), &folder]);
-    let process = alone(inner, &script).await.map_err(|failure| failure.while_doing(doing))?;
+    let process = Alone::start(inner, &script, command, ready(opened), None).await;
+    let process = process.map_err(|failure| failure.while_doing(doing))?;
     let process = temp.process.insert(process);
     let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
     let send = async {
@@ -142,7 +148,10 @@ async fn put<C: Channels>(
 pub(super) async fn download<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<BoxRead> {
     let doing = Doing { verb: "reading", path, host: inner.name() };
     let script = script(scripts::DOWNLOAD, &[&plain(path)]);
-    let mut process = alone(inner, &script).await.map_err(|failure| failure.while_doing(&doing))?;
+    let command = name();
+    let opened = Alone::open(inner, &command, Purpose::Bulk);
+    let process = Alone::start(inner, &script, &command, opened, None).await;
+    let mut process = process.map_err(|failure| failure.while_doing(&doing))?;
     drop(process.stdin());
     let (Some(mut stdout), stderr) = (process.stdout(), process.stderr()) else {
         return Err(Failure::msg("it has no output").while_doing(&doing));
@@ -195,7 +204,7 @@ impl AsyncRead for Reading {
             && buffer.remaining() > 0
             && let Some(end) = &mut self.end
         {
-            let ended = ready!(end.as_mut().poll(cx));
+            let ended = task::ready!(end.as_mut().poll(cx));
             self.end = None;
             ended?;
         }

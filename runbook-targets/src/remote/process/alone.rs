@@ -57,28 +57,41 @@ pub(in super::super) struct Alone<C: Channels> {
 }
 
 impl<C: Channels> Alone<C> {
-    /// Starts a script of `sh`. `asked`: the command that it becomes; else its standard input is
-    /// left to the caller.
-    pub(in super::super) async fn start(
-        inner: &Arc<Inner<C>>,
-        script: &[u8],
+    /// Opens a channel for the script of this command: a shell that waits for it.
+    pub(in super::super) async fn open(
+        inner: &Inner<C>,
         command: &str,
         purpose: Purpose,
-        asked: Option<Command>,
-    ) -> Result<Self> {
-        let lifeline = inner.lifeline();
-        lifeline.open(&inner.channels, &inner.limits).await?;
-        let whom = Whom::new(command, String::new());
-        let running =
-            Running { lifeline: Arc::clone(&lifeline), command: Some(whom.command.clone()) };
+    ) -> Result<Channel> {
         // From its first moment it is known by its environment.
         let line = format!(
             "RUNBOOK_COMMAND={} exec {} -c {BOOT} runbook",
             runbook_core::quote(command),
             inner.limits.sh
         );
-        let opened = inner.channels.open(&line, purpose);
-        let ((), channel) = tokio::try_join!(lifeline.will_run(command), opened)?;
+        inner.channels.open(&line, purpose).await
+    }
+
+    /// Starts a script of `sh` on what [`open`](Self::open) opens. `asked`: the command that it
+    /// becomes; else its standard input is left to the caller.
+    pub(in super::super) async fn start(
+        inner: &Arc<Inner<C>>,
+        script: &[u8],
+        command: &str,
+        opened: impl Future<Output = Result<Channel>>,
+        asked: Option<Command>,
+    ) -> Result<Self> {
+        let lifeline = inner.lifeline();
+        let whom = Whom::new(command, String::new());
+        // Nothing runs in the shell before it is watched over: it is told only then.
+        let watched = async {
+            lifeline.open(&inner.channels, &inner.limits).await?;
+            let running =
+                Running { lifeline: Arc::clone(&lifeline), command: Some(whom.command.clone()) };
+            lifeline.will_run(command).await?;
+            Ok(running)
+        };
+        let (running, channel) = tokio::try_join!(watched, opened)?;
         let Channel { stdin, stdout, stderr, exit } = channel;
         let word = word();
         let side = |source| Side::new(source, Scanner::new(word.as_bytes()));

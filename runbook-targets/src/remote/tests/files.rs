@@ -305,3 +305,25 @@ async fn an_upload_that_is_given_up_or_cut_off_leaves_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_host_that_takes_no_large_content_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let here = Here::new();
+    here.refuse_bulk();
+    let host = Host::new(Far::new(&here, "dash"));
+    let failure = soon(context().on(&host).write(&path, vec![b'x'; 100_000])).await.unwrap_err();
+    assert_eq!(
+        failure.to_string(),
+        format!("writing {} on web-1: the server allows no more sessions", path.display())
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // It takes what is small.
+    soon(context().on(&host).write(&path, "new")).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    drop(host);
+    comes_true("its channels are closed", || here.open_channels() == 0).await;
+}

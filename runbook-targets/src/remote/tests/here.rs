@@ -34,12 +34,20 @@ pub(super) struct Here {
     opened: Arc<AtomicUsize>,
     /// No channel more is given.
     full: Arc<AtomicBool>,
+    /// Nor any for much.
+    no_bulk: Arc<AtomicBool>,
 }
 
 impl Here {
     pub(super) fn new() -> Self {
         let line = Arc::new(watch::Sender::new(Line::Up));
-        Self { line, open: Arc::default(), opened: Arc::default(), full: Arc::default() }
+        Self {
+            line,
+            open: Arc::default(),
+            opened: Arc::default(),
+            full: Arc::default(),
+            no_bulk: Arc::default(),
+        }
     }
 
     /// As when this process is killed, or the connection reset.
@@ -54,6 +62,11 @@ impl Here {
     /// As a server that allows no more sessions.
     pub(super) fn refuse_more(&self) {
         self.full.store(true, Ordering::SeqCst);
+    }
+
+    /// As a server that lets in no second connection.
+    pub(super) fn refuse_bulk(&self) {
+        self.no_bulk.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn come_back(&self) {
@@ -113,12 +126,13 @@ impl Channels for Here {
         "web-1"
     }
 
-    async fn open(&self, line: &str, _: Purpose) -> Result<Channel> {
+    async fn open(&self, line: &str, purpose: Purpose) -> Result<Channel> {
         let lost = || Failure::new(FailureKind::Disconnected, "the connection to web-1 was lost");
         if *self.line.borrow() != Line::Up {
             return Err(lost());
         }
-        if self.full.load(Ordering::SeqCst) {
+        let no_bulk = purpose == Purpose::Bulk && self.no_bulk.load(Ordering::SeqCst);
+        if no_bulk || self.full.load(Ordering::SeqCst) {
             return Err(Failure::msg("the server allows no more sessions"));
         }
         let mut child = tokio::process::Command::new("sh")
