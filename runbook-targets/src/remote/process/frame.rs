@@ -60,6 +60,7 @@ pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Frame
         Stdin::Secret(secret) => Some(secret.expose().as_bytes()),
         Stdin::Empty | Stdin::Piped => None,
     };
+    let leaves = !is_utility(command);
     if let Some(input) = input {
         text.extend_from_slice(b"printf ");
         push_format(&mut text, input);
@@ -68,11 +69,14 @@ pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Frame
     text.push(b'(');
     push_program(&mut text, command, spawn)?;
     text.push(b')');
-    let end: &[u8] = match input {
-        Some(_) => b" 2>&3 3>&-;_e;}\n",
-        None => b"</dev/null 2>&3 3>&-;_e;}\n",
-    };
-    text.extend_from_slice(end);
+    let mut end = Vec::new();
+    if input.is_none() {
+        end.extend_from_slice(b"</dev/null");
+    }
+    end.extend_from_slice(b" 2>&3 3>&-;");
+    end.extend_from_slice(if leaves { b"_e" } else { b"_d $? 0" });
+    end.extend_from_slice(b";}\n");
+    text.extend_from_slice(&end);
     let simple = is_simple(command).then(|| {
         let mut simple = Vec::new();
         push_names(&mut simple, spawn);
@@ -80,10 +84,10 @@ pub(in super::super) fn pooled(command: &Command, spawn: &Spawn) -> Result<Frame
         command.arguments().iter().for_each(|arg| push_next(&mut simple, arg));
         // A number right before a redirection would be taken for a part of it.
         simple.push(b' ');
-        simple.extend_from_slice(end);
+        simple.extend_from_slice(&end);
         simple
     });
-    Ok(Frame { text, simple, leaves: true })
+    Ok(Frame { text, simple, leaves })
 }
 
 /// For a channel of its own: a script that becomes the program.
@@ -114,6 +118,66 @@ fn builtin(command: &Command) -> bool {
         _ => false,
     }
 }
+
+/// Whether the program is one of the standard utilities that are one process and end with it. What
+/// was left behind is not searched for then, which costs as much as such a program's own work.
+fn is_utility(command: &Command) -> bool {
+    UTILITIES.binary_search(&command.program().as_bytes()).is_ok()
+}
+
+/// In order. None that may start another: no `env`, `find`, `sed`, `sort`, `tar`.
+const UTILITIES: &[&[u8]] = &[
+    b"arch",
+    b"base64",
+    b"basename",
+    b"cat",
+    b"chgrp",
+    b"chmod",
+    b"chown",
+    b"cksum",
+    b"cmp",
+    b"cp",
+    b"cut",
+    b"date",
+    b"df",
+    b"dirname",
+    b"du",
+    b"free",
+    b"getconf",
+    b"head",
+    b"hostname",
+    b"id",
+    b"ln",
+    b"logname",
+    b"ls",
+    b"md5sum",
+    b"mkdir",
+    b"mktemp",
+    b"mv",
+    b"nproc",
+    b"pgrep",
+    b"printenv",
+    b"ps",
+    b"readlink",
+    b"realpath",
+    b"rm",
+    b"rmdir",
+    b"sha1sum",
+    b"sha256sum",
+    b"sha512sum",
+    b"sleep",
+    b"stat",
+    b"sync",
+    b"tail",
+    b"touch",
+    b"tr",
+    b"truncate",
+    b"uname",
+    b"uniq",
+    b"uptime",
+    b"wc",
+    b"whoami",
+];
 
 /// Whether a simple command of `sh` does the same as its program in a subshell, which costs a whole
 /// copy of the shell. What a shell has under the same name must not stand in for it.
@@ -282,4 +346,48 @@ fn refuse_nul(command: &Command) -> Result<()> {
         return Err(Failure::msg("a NUL byte in the program, an argument or the environment"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(command: &Command, simple: bool) -> String {
+        let frame = pooled(command, &Spawn::new("unit")).unwrap();
+        String::from_utf8(frame.said(simple, false)).unwrap()
+    }
+
+    #[test]
+    fn the_utilities_are_in_order() {
+        assert!(UTILITIES.is_sorted());
+    }
+
+    #[test]
+    fn what_a_utility_left_behind_is_not_searched_for() {
+        let input = Stdin::Bytes(b"some".to_vec());
+        let commands = [
+            Command::new("cat").arg("/etc/hosts"),
+            Command::new("df"),
+            Command::new("wc").stdin(input.clone()),
+        ];
+        for command in commands {
+            for simple in [false, true] {
+                let said = said(&command, simple);
+                assert!(!said.contains("_b;") && said.ends_with(";_d $? 0;}\n"), "{said}");
+            }
+        }
+        let commands = [
+            Command::new("sh").args(["-c", "cat"]),
+            Command::new("env").arg("cat"),
+            // Who knows what that is.
+            Command::new("/opt/bin/cat"),
+            Command::new("tar").stdin(input),
+        ];
+        for command in commands {
+            for simple in [false, true] {
+                let said = said(&command, simple);
+                assert!(said.starts_with("{ _b;") && said.ends_with(";_e;}\n"), "{said}");
+            }
+        }
+    }
 }
