@@ -46,6 +46,8 @@ pub(super) struct Driver {
     pub(super) next_keepalive: Instant,
     /// How long to sleep at most while something may have been overheard.
     pub(super) nap: Duration,
+    /// The last sleep was short.
+    pub(super) was_quick: bool,
     /// Freed last.
     _below: Option<Box<dyn Any + Send>>,
 }
@@ -86,6 +88,7 @@ impl Driver {
             last_used: now,
             next_keepalive: now + ready.keepalive.interval,
             nap: Self::NAP.0,
+            was_quick: false,
             _below: ready.below,
         }
     }

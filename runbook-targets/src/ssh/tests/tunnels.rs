@@ -88,6 +88,32 @@ async fn a_unix_tunnel_carries_64_mib_unchanged_and_ends_each_direction_on_its_o
     there_and_back(stream, 64 << 20).await;
 }
 
+/// Quick answers are waited for awake, and what comes late is heard all the same.
+#[tokio::test]
+async fn quick_and_late_answers_come_by_turns() {
+    let server = Sshd::start();
+    let connections = pool(&server, limits());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp("127.0.0.1".into(), listener.local_addr().unwrap().port());
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut question = [0; 1];
+        while stream.read(&mut question).await.unwrap() == 1 {
+            if question == *b"l" {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            stream.write_all(&question).await.unwrap();
+        }
+    });
+    let mut stream = connections.connect(&address).await.unwrap();
+    for question in b"qqqqqlqqqqqllqlqq".repeat(10) {
+        stream.write_all(&[question]).await.unwrap();
+        assert_eq!(soon("the answer", stream.read_u8()).await.unwrap(), question);
+    }
+    drop(stream);
+    soon("its end", answering).await.unwrap();
+}
+
 #[tokio::test]
 async fn many_tunnels_at_once_do_not_mix() {
     let server = Sshd::start();
