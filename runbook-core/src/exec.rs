@@ -356,7 +356,7 @@ impl<'a> Capture<'a> {
             cx,
             kind,
             from,
-            buffer: vec![0; Self::BUFFER],
+            buffer: Vec::with_capacity(Self::BUFFER),
             kept: Vec::new(),
             dropped: 0,
             lines: Lines::default(),
@@ -368,9 +368,10 @@ impl<'a> Capture<'a> {
         let Some(from) = &mut self.from else { return Ok(()) };
         // A source that always has more must not keep timers and the word to stop from running.
         tokio::task::coop::consume_budget().await;
-        let read = from.read(&mut self.buffer).await?;
+        self.buffer.clear();
+        let read = from.read_buf(&mut self.buffer).await?;
         let (cx, kind, tail) = (self.cx, self.kind, &mut self.tail);
-        let bytes = &self.buffer[..read];
+        let bytes = self.buffer.as_slice();
         let room = (Output::LIMIT - self.kept.len()).min(read);
         self.kept.extend_from_slice(&bytes[..room]);
         self.dropped += (read - room) as u64;

@@ -2,6 +2,7 @@
 //! them.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -144,8 +145,8 @@ impl Half {
         }
         let Some(source) = &mut self.source else { return Poll::Pending };
         let waker = Waker::from(Arc::clone(wakers));
-        let mut piece = [0; PIECE];
-        let mut buffer = ReadBuf::new(&mut piece);
+        let mut piece = [const { MaybeUninit::uninit() }; PIECE];
+        let mut buffer = ReadBuf::uninit(&mut piece);
         let read = Pin::new(source).poll_read(&mut Context::from_waker(&waker), &mut buffer);
         let read = match read {
             Poll::Pending => return Poll::Pending,
@@ -264,8 +265,10 @@ impl Wakers {
 
 impl Wake for Wakers {
     fn wake(self: Arc<Self>) {
-        self.nudge(Who::Reader);
-        self.nudge(Who::Waiter);
+        let [reader, waiter] = self.slots().clone();
+        // Most often both are one task, which looks at both.
+        let apart = |waiter: &Waker| !reader.as_ref().is_some_and(|it| it.will_wake(waiter));
+        waiter.filter(apart).into_iter().chain(reader).for_each(Waker::wake);
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) fn push_format(line: &mut Vec<u8>, bytes: &[u8]) {
             b'%' => line.extend_from_slice(b"%%"),
             b'\n' => line.extend_from_slice(br"\n"),
             b'\'' | b'\\' | b'-' | 0..0x20 | 0x7f.. => {
-                line.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+                let digit = |shift: u8| b'0' + (byte >> shift & 7);
+                line.extend_from_slice(&[b'\\', digit(6), digit(3), digit(0)]);
             }
             byte => line.push(*byte),
         }

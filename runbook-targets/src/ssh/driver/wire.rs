@@ -31,14 +31,18 @@ const OF_CHANNEL: [i32; 10] = [-20, -21, -22, -23, -24, -25, -26, -27, -34, -47]
 /// The session and a buffer to read into.
 pub(in crate::ssh) struct Wire {
     pub(in crate::ssh) session: ssh2::Session,
-    pub(in crate::ssh) scratch: Box<[u8]>,
+    pub(in crate::ssh) scratch: Vec<u8>,
+    /// The last read filled it: the next one gets a larger one.
+    filled: bool,
 }
 
 impl Wire {
-    const SCRATCH: usize = 64 << 10;
+    /// The buffer at first: most commands say little, and a fleet has many connections.
+    const SCRATCH: usize = 8 << 10;
+    const MOST: usize = 64 << 10;
 
     pub(super) fn new(session: ssh2::Session) -> Self {
-        Self { session, scratch: vec![0; Self::SCRATCH].into() }
+        Self { session, scratch: vec![0; Self::SCRATCH], filled: false }
     }
 
     /// Reads from a channel into the scratch buffer, at most `room` bytes.
@@ -48,8 +52,12 @@ impl Wire {
         stream: i32,
         room: usize,
     ) -> Result<Outcome<usize>, Lost> {
+        if self.filled && self.scratch.len() < Self::MOST {
+            self.scratch = vec![0; self.scratch.len() * 2];
+        }
         let room = room.min(self.scratch.len());
         let read = io::Read::read(&mut channel.stream(stream), &mut self.scratch[..room]);
+        self.filled = read.as_ref().is_ok_and(|read| *read == self.scratch.len());
         self.io_outcome(read)
     }
 
