@@ -122,6 +122,10 @@ impl Driver {
         let mut answered = false;
         while self.was_quick && !tunnels.is_empty() && !answered && began.elapsed() < Self::QUICK {
             answered = wait(&mut fds, Duration::ZERO)?;
+            if !answered {
+                // It may be this processor that who is to answer waits for.
+                std::thread::yield_now();
+            }
         }
         if !answered {
             // Rounded up: to wake a moment too early means to wake twice.
