@@ -120,7 +120,8 @@ fn builtin(command: &Command) -> bool {
 }
 
 /// Whether the program is one of the standard utilities that are one process and end with it. What
-/// was left behind is not searched for then, which costs as much as such a program's own work.
+/// was left behind is not searched for then: on a host where many are born that costs as much as
+/// half of such a program.
 fn is_utility(command: &Command) -> bool {
     UTILITIES.binary_search(&command.program().as_bytes()).is_ok()
 }
