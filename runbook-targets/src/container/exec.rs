@@ -19,7 +19,7 @@ use super::found::Found;
 use crate::remote::channel::{Channel, Channels, Purpose};
 
 /// What a shell that was killed ends with.
-const KILLED: Exit = Exit::Code(137);
+const KILLED: Exit = Exit::Signal(9);
 
 /// How long docker may take to notice that a container whose processes were killed has ended. On a
 /// busy host two seconds were not enough.
@@ -142,7 +142,7 @@ impl Exec {
     /// Why the end of a channel is not that of what ran in it: the container has stopped since it
     /// was found, or the daemon is gone, which the client has no other word for.
     async fn lost(&self, found: &Found, exit: Exit) -> Option<Failure> {
-        let patience = if exit == KILLED { NOTICED } else { Duration::ZERO };
+        let patience = if exact(exit) == KILLED { NOTICED } else { Duration::ZERO };
         let until = Instant::now() + patience;
         loop {
             // What can't be asked for can't be told.

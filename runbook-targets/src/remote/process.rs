@@ -30,6 +30,10 @@ use super::target::Inner;
 /// How long a shell gets to say that a command which is gone has ended.
 const WORD: Duration = Duration::from_secs(1);
 
+/// How long a place gets to say why a shell is gone: docker takes seconds to notice that a container
+/// has ended.
+const LAST_WORD: Duration = Duration::from_secs(6);
+
 /// A command in a shell of the pool.
 pub(super) struct Pooled<C: Channels> {
     inner: Arc<Inner<C>>,
@@ -213,7 +217,7 @@ impl<C: Channels> Pooled<C> {
         }
         let exit = self.rest.as_mut().and_then(|rest| rest.about.exit.take());
         let Some(exit) = exit else { return gone(self.inner.name(), why) };
-        match timeout(WORD, exit).await {
+        match timeout(LAST_WORD, exit).await {
             Ok(Ok(Err(failure))) => failure,
             Ok(Ok(Ok(exit))) => gone(self.inner.name(), &format!("{why} ({exit})")),
             _ => gone(self.inner.name(), why),
