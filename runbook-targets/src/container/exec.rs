@@ -142,8 +142,7 @@ impl Exec {
     /// Why the end of a channel is not that of what ran in it: the container has stopped since it
     /// was found, or the daemon is gone, which the client has no other word for.
     async fn lost(&self, found: &Found, exit: Exit) -> Option<Failure> {
-        let patience = if exact(exit) == KILLED { NOTICED } else { Duration::ZERO };
-        let until = Instant::now() + patience;
+        let until = Instant::now() + patience(exit);
         loop {
             // What can't be asked for can't be told.
             let now = match self.docker.inspect(&found.id).await {
@@ -173,6 +172,12 @@ fn exact(exit: Exit) -> Exit {
         Exit::Code(code @ (129..=144 | 152..=155 | 157..=159)) => Exit::Signal(code - 128),
         exit => exit,
     }
+}
+
+/// How long it may take until docker knows why a shell ended so. Some hosts say of the client's exit
+/// code what docker said of the signal.
+fn patience(exit: Exit) -> Duration {
+    if exact(exit) == KILLED { NOTICED } else { Duration::ZERO }
 }
 
 /// The container is not even there any more, or docker isn't.
@@ -265,5 +270,16 @@ impl AsyncWrite for Closing {
             self.0 = None;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_shell_is_one_however_the_host_says_so() {
+        assert_eq!([Exit::Code(137), Exit::Signal(9)].map(patience), [NOTICED; 2]);
+        assert_eq!([Exit::Code(1), Exit::Signal(15)].map(patience), [Duration::ZERO; 2]);
     }
 }
