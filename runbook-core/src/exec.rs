@@ -349,14 +349,17 @@ struct Capture<'a> {
 }
 
 impl<'a> Capture<'a> {
-    const BUFFER: usize = 16 << 10;
+    /// Most commands say less than this.
+    const LITTLE: usize = 1 << 10;
+    /// What is taken at once of those that say more.
+    const MUCH: usize = 16 << 10;
 
     fn new(cx: &'a Observer, kind: StreamKind, from: Option<BoxRead>) -> Self {
         Self {
             cx,
             kind,
             from,
-            buffer: Vec::with_capacity(Self::BUFFER),
+            buffer: Vec::with_capacity(Self::LITTLE),
             kept: Vec::new(),
             dropped: 0,
             lines: Lines::default(),
@@ -381,6 +384,8 @@ impl<'a> Capture<'a> {
         });
         if read == 0 {
             self.close();
+        } else if read == self.buffer.capacity() && read < Self::MUCH {
+            self.buffer = Vec::with_capacity(Self::MUCH);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //!
 //! `LAB` is a JSON file with the hosts, `COMMANDS` one with a list of commands. `-isolated` after
 //! the first word gives each command a channel of its own. `far.py` runs it as if the hosts were far
-//! away.
+//! away. The journals stay, in `~/.local/state/bench-ssh`.
 #![expect(clippy::print_stderr, reason = "it says why it failed")]
 
 use std::fs;
@@ -148,8 +148,10 @@ async fn bench(words: &[String]) -> Result<()> {
         other => return Err(Failure::msg(format!("no workload is called {other:?}"))),
     }
     let plan = b.build().map_err(|error| Failure::msg(error.to_string()))?;
-    let journal = tempfile::tempdir()?;
-    let engine = Engine::new(FileStore::new(journal.path()));
+    let home = std::env::home_dir().ok_or_else(|| Failure::msg("there is no home folder"))?;
+    let journals = home.join(".local/state/bench-ssh");
+    fs::create_dir_all(&journals)?;
+    let engine = Engine::new(FileStore::new(journals));
     let outcome = engine.run(&plan, RunOptions::new()).outcome().await;
     let outcome = outcome.map_err(|error| Failure::msg(error.to_string()))?;
     match outcome.finished.and_then(|finished| finished.problem) {

@@ -14,7 +14,7 @@ use runbook_core::{BoxRead, Exit, Failure, FileInfo, Process, Result, Spawn, Wri
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt;
 
-use self::scripts as script;
+use self::scripts::{self as script, Script};
 pub(super) use self::small::{Temp, arguments, beside};
 use super::channel::Channels;
 use super::process::{Frame, Pooled};
@@ -37,34 +37,34 @@ pub(super) struct Said {
     pub(super) stderr: Vec<u8>,
 }
 
-/// Runs the function `name`, which is `text`, with the arguments.
+/// Runs the script with the arguments.
 pub(super) async fn call<C: Channels, const N: usize>(
     inner: &Arc<Inner<C>>,
-    name: &'static str,
-    text: &str,
+    script: &Script,
     arguments: [OsString; N],
 ) -> Result<Said> {
-    call_with(inner, name, text, arguments, None).await
+    call_with(inner, script, arguments, None).await
 }
 
 /// The same; `content` is one argument more, the format by which `printf` says it.
 async fn call_with<C: Channels, const N: usize>(
     inner: &Arc<Inner<C>>,
-    name: &'static str,
-    text: &str,
+    script: &Script,
     arguments: [OsString; N],
     content: Option<&[u8]>,
 ) -> Result<Said> {
     if arguments.iter().any(|word| word.as_encoded_bytes().contains(&0)) {
         return Err(Error::new(ErrorKind::InvalidInput, "a NUL byte in the path").into());
     }
-    let mut call = format!("(_{name}").into_bytes();
+    let Script { name, text, plain } = *script;
+    let mut call = format!("{}_{name}", if plain { "" } else { "(" }).into_bytes();
     arguments.iter().for_each(|word| push_next(&mut call, word));
     if let Some(content) = content {
         call.push(b' ');
         push_format(&mut call, content);
     }
-    call.push(b')');
+    // A number right before a redirection would be taken for a part of it.
+    call.push(if plain { b' ' } else { b')' });
     let frame = Frame::of(&call);
     // In no environment: the lifeline finds it below its shell.
     let command = Spawn::new(String::new()).command;
@@ -164,11 +164,10 @@ pub(super) fn folder(path: &Path) -> OsString {
 async fn about<C: Channels, const N: usize>(
     inner: &Arc<Inner<C>>,
     doing: Doing<'_>,
-    name: &'static str,
-    text: &str,
+    script: &Script,
     arguments: [OsString; N],
 ) -> Result<Vec<u8>> {
-    let said = call(inner, name, text, arguments).await;
+    let said = call(inner, script, arguments).await;
     let said = said.map_err(|failure| failure.while_doing(&doing))?;
     said.ok().map_err(|error| doing.failed(&error))
 }
@@ -176,7 +175,7 @@ async fn about<C: Channels, const N: usize>(
 pub(super) async fn read<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<BoxRead> {
     let doing = doing(inner, "reading", path);
     let size = OsString::from((SMALL + 1).to_string());
-    let content = about(inner, doing, "read", script::READ, [plain(path), size]).await?;
+    let content = about(inner, doing, &script::READ, [plain(path), size]).await?;
     if content.len() <= SMALL {
         return Ok(Box::new(Cursor::new(content)));
     }
@@ -199,7 +198,7 @@ pub(super) async fn write<C: Channels>(
     }
     let temp = beside(path).map_err(|error| doing.failed(&error))?;
     let arguments = small::arguments(temp, path, options);
-    let said = call_with(inner, "write", script::WRITE, arguments, Some(&begin)).await;
+    let said = call_with(inner, &script::WRITE, arguments, Some(&begin)).await;
     let said = said.map_err(|failure| failure.while_doing(&doing))?;
     said.ok().map(drop).map_err(|error| doing.failed(&error))
 }
@@ -208,7 +207,7 @@ pub(super) async fn copy<C: Channels>(inner: &Arc<Inner<C>>, from: &Path, to: &P
     let (reading, writing) = (doing(inner, "reading", from), doing(inner, "writing", to));
     let temp = beside(to).map_err(|error| writing.failed(&error))?;
     let arguments = [temp, plain(to), folder(to), plain(from)];
-    let said = call(inner, "copy", script::COPY, arguments).await;
+    let said = call(inner, &script::COPY, arguments).await;
     let said = said.map_err(|failure| failure.while_doing(&writing))?;
     // What went wrong with the first file has a code of its own.
     let source = said.exit == Exit::Code(3);
@@ -222,7 +221,7 @@ pub(super) async fn stat<C: Channels>(
     path: &Path,
 ) -> Result<Option<FileInfo>> {
     let doing = doing(inner, "looking at", path);
-    let said = call(inner, "stat", script::STAT, [plain(path)]).await;
+    let said = call(inner, &script::STAT, [plain(path)]).await;
     match said.map_err(|failure| failure.while_doing(&doing))?.ok() {
         Ok(said) => {
             attributes::one(path, &said).map(Some).map_err(|failure| failure.while_doing(&doing))
@@ -233,15 +232,14 @@ pub(super) async fn stat<C: Channels>(
 }
 
 pub(super) async fn list<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<Vec<FileInfo>> {
-    let said =
-        about(inner, doing(inner, "listing", path), "list", script::LIST, [plain(path)]).await?;
+    let said = about(inner, doing(inner, "listing", path), &script::LIST, [plain(path)]).await?;
     attributes::many(path, &said)
         .map_err(|failure| failure.while_doing(doing(inner, "listing", path)))
 }
 
 pub(super) async fn create_dir<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<()> {
     let doing = doing(inner, "creating the folder", path);
-    about(inner, doing, "mkdir", script::MKDIR, [plain(path)]).await.map(drop)
+    about(inner, doing, &script::MKDIR, [plain(path)]).await.map(drop)
 }
 
 pub(super) async fn rename<C: Channels>(
@@ -251,7 +249,7 @@ pub(super) async fn rename<C: Channels>(
 ) -> Result<()> {
     let doing = doing(inner, "renaming", from);
     let arguments = [plain(from), plain(to), folder(from), folder(to)];
-    let said = call(inner, "rename", script::RENAME, arguments).await;
+    let said = call(inner, &script::RENAME, arguments).await;
     let failed = |error| doing.failed_to(to, &error);
     said.and_then(|said| said.ok().map(drop).map_err(failed))
 }
@@ -265,7 +263,7 @@ pub(super) async fn symlink<C: Channels>(
     let failed = |error| doing.failed_to(to, &error);
     let temp = beside(link).map_err(failed)?;
     let arguments = [to.into(), temp, plain(link), folder(link)];
-    let said = call(inner, "link", script::LINK, arguments).await;
+    let said = call(inner, &script::LINK, arguments).await;
     said.and_then(|said| said.ok().map(drop).map_err(failed))
 }
 
@@ -276,24 +274,23 @@ pub(super) async fn set_mode<C: Channels>(
 ) -> Result<()> {
     let doing = doing(inner, "setting the mode of", path);
     let mode = OsString::from(format!("{:04o}", mode & 0o7777));
-    about(inner, doing, "chmod", script::CHMOD, [plain(path), mode]).await.map(drop)
+    about(inner, doing, &script::CHMOD, [plain(path), mode]).await.map(drop)
 }
 
 pub(super) async fn remove<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<()> {
-    unless_gone(inner, doing(inner, "removing", path), "remove", script::REMOVE).await
+    unless_gone(inner, doing(inner, "removing", path), &script::REMOVE).await
 }
 
 pub(super) async fn remove_tree<C: Channels>(inner: &Arc<Inner<C>>, path: &Path) -> Result<()> {
-    unless_gone(inner, doing(inner, "removing all of", path), "rmtree", script::REMOVE_TREE).await
+    unless_gone(inner, doing(inner, "removing all of", path), &script::REMOVE_TREE).await
 }
 
 async fn unless_gone<C: Channels>(
     inner: &Arc<Inner<C>>,
     doing: Doing<'_>,
-    name: &'static str,
-    text: &str,
+    script: &Script,
 ) -> Result<()> {
-    let said = call(inner, name, text, [plain(doing.path)]).await;
+    let said = call(inner, script, [plain(doing.path)]).await;
     match said.map_err(|failure| failure.while_doing(&doing))?.ok() {
         Err(error) if !is_absent(&error) => Err(doing.failed(&error)),
         _ => Ok(()),

@@ -35,7 +35,5 @@ until taken; do
         kill -KILL $_roots
         exit
     fi
-    sleep "$_beat" &
-    _nap=$!
-    wait "$_nap"
+    sleep "$_beat"
 done

@@ -10,16 +10,19 @@ printf '%s+%s%s\n' "$_n" $$ "$_x"
 printf '%s+\n' "$_n" >&3
 if [ "$_w" ]; then
     (
-        trap 'kill "$_nap"; exit' TERM
+        trap - TERM
         trap '' HUP INT QUIT PIPE
         exec >/dev/null 3>&-
-        sleep "$_beat" &
-        _nap=$!
-        wait "$_nap"
+        sleep "$_beat"
         eval "$_w"
     ) &
     _f=$!
-    trap 'kill "$_f"' 0
+    # It goes with its shell, and so does what it waits for, unless its id is another's by now.
+    trap 'if read -r _x _x _x _x _y </proc/$_f/stat && [ "$_x" = $$ ]; then
+        _y=
+        read -r _y </proc/$_f/task/$_f/children
+        kill $_f $_y
+    fi' 0
     unset _w
 fi
 # The program was refused, with what the shell made of it.

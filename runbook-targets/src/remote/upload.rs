@@ -139,7 +139,7 @@ async fn put<C: Channels>(
     options: &WriteOptions,
     doing: &Doing<'_>,
 ) -> Result<()> {
-    let said = call(inner, "put", scripts::PUT, arguments(temp, path, options)).await;
+    let said = call(inner, &scripts::PUT, arguments(temp, path, options)).await;
     let said = said.map_err(|failure| failure.while_doing(doing))?;
     said.ok().map(drop).map_err(|error| doing.failed(&error))
 }

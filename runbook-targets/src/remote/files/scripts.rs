@@ -2,13 +2,33 @@
 //! words of the last line say which it was. (A shell words its own differently, so a tool looks
 //! again at a folder in which a shell could make no file.)
 
+/// What is run over there under its name.
+pub(in super::super) struct Script {
+    pub(in super::super) name: &'static str,
+    pub(in super::super) text: &'static str,
+    /// It changes nothing of the shell that runs it, which then need not make a copy of itself.
+    pub(in super::super) plain: bool,
+}
+
+impl Script {
+    pub(in super::super) const fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, plain: false }
+    }
+
+    const fn plain(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, plain: true }
+    }
+}
+
 /// The first `$2` bytes of a file.
-pub(super) const READ: &str = r#"
-export LC_ALL=C
-[ ! -d "$1" ] || { echo 'is a directory' >&2; exit 1; }
-[ ! -e "$1" ] || [ -f "$1" ] || { echo 'not an ordinary file' >&2; exit 1; }
-exec head -c "$2" "$1"
-"#;
+pub(super) const READ: Script = Script::plain(
+    "read",
+    r#"
+[ ! -d "$1" ] || { echo 'is a directory' >&2; return 1; }
+[ ! -e "$1" ] || [ -f "$1" ] || { echo 'not an ordinary file' >&2; return 1; }
+LC_ALL=C head -c "$2" "$1"
+"#,
+);
 
 /// Says `o` once the file is open, then its content.
 pub(in super::super) const DOWNLOAD: &str = r#"
@@ -64,9 +84,11 @@ sync "$3" 2>/dev/null || :
 /// `$4` is the mode, `$5` says that it matters more than that of a file there, `$6` is the mask
 /// that makes a new file of this mode, `$7` the format of the content.
 /// The second `printf` is for the words of `cat`: those of a shell may not say why it failed.
-pub(super) const WRITE: &str = concat!(
-    begin!(),
-    r#"
+pub(super) const WRITE: Script = Script::new(
+    "write",
+    concat!(
+        begin!(),
+        r#"
 mode=
 if [ "$was" ]; then
     umask 077
@@ -83,25 +105,31 @@ fi
 command exec 4>"$t" || { stat "$3/." >/dev/null; exit 1; }
 printf "$7" >&4 || { printf "$7" | cat >&4; exit 1; }
 "#,
-    end!()
+        end!()
+    ),
 );
 
 /// Puts a file at its place; `$4` and `$5` as above. `$6` is its size and `$7` what `sha256sum`
 /// says of it, if it said it.
-pub(in super::super) const PUT: &str = concat!(
-    begin!(),
-    r#"
+pub(in super::super) const PUT: Script = Script::new(
+    "put",
+    concat!(
+        begin!(),
+        r#"
 mode=$4
 if [ "$was" ] && [ -z "$5" ]; then mode=$was; fi
 [ "$mode" ] || mode=$(printf %o $((0644 & ~$(umask))))
 "#,
-    end!()
+        end!()
+    ),
 );
 
 /// Copies `$4`. What goes wrong with that has the exit code 3.
-pub(super) const COPY: &str = concat!(
-    begin!(),
-    r#"
+pub(super) const COPY: Script = Script::new(
+    "copy",
+    concat!(
+        begin!(),
+        r#"
 [ ! -d "$4" ] || { echo 'is a directory' >&2; exit 3; }
 [ ! -e "$4" ] || [ -f "$4" ] || { echo 'not an ordinary file' >&2; exit 3; }
 mode=$(stat -Lc %a "$4") || exit 3
@@ -110,7 +138,8 @@ head -c 0 "$4" || exit 3
 command exec 4>"$t" || { stat "$3/." >/dev/null; exit 1; }
 cat "$4" >&4 || exit 1
 "#,
-    end!()
+        end!()
+    ),
 );
 
 /// Fills a new file, that nobody else may read yet, and says its size, and its hash if it can and
@@ -142,14 +171,18 @@ wc -c <"$1" && echo "${sum%% *}"
 "#;
 
 /// About one file; then where a link points.
-pub(super) const STAT: &str = r#"
-export LC_ALL=C
-stat -c '%f %s %u %g %Y %y' "$1" || exit 1
-if [ -L "$1" ]; then exec readlink -n "$1"; fi
-"#;
+pub(super) const STAT: Script = Script::plain(
+    "stat",
+    r#"
+LC_ALL=C stat -c '%f %s %u %g %Y %y' "$1" || return 1
+if [ -L "$1" ]; then readlink -n "$1"; fi
+"#,
+);
 
 /// For each: a line about it, its path, NUL, where it points, NUL.
-pub(super) const LIST: &str = r#"
+pub(super) const LIST: Script = Script::new(
+    "list",
+    r#"
 export LC_ALL=C
 if [ -e "$1" ] && [ ! -d "$1" ]; then echo 'Not a directory' >&2; exit 1; fi
 case $1 in /*) cd / ;; esac  # find comes back to where it was, where it may not be let in
@@ -173,15 +206,20 @@ else
     done
     :
 fi' sh {} +
-"#;
+"#,
+);
 
-pub(super) const MKDIR: &str = r#"
-export LC_ALL=C
-mkdir -p "$1" || { [ ! -L "$1" ] || echo 'File exists' >&2; exit 1; }
-"#;
+pub(super) const MKDIR: Script = Script::plain(
+    "mkdir",
+    r#"
+LC_ALL=C mkdir -p "$1" || { [ ! -L "$1" ] || echo 'File exists' >&2; return 1; }
+"#,
+);
 
 /// A rename never copies. `$3` and `$4` are the folders.
-pub(super) const RENAME: &str = r#"
+pub(super) const RENAME: Script = Script::new(
+    "rename",
+    r#"
 export LC_ALL=C
 from=$(stat -c %d "$1") && to=$(stat -Lc %d "$4") || exit 1
 [ ! "$1" -ef "$2" ] || [ -L "$1" ] || [ -L "$2" ] || exit 0
@@ -198,10 +236,13 @@ mv -fT "$1" "$2" 2>/dev/null || {
 }
 sync "$4" 2>/dev/null || :
 [ "$3" = "$4" ] || sync "$3" 2>/dev/null || :
-"#;
+"#,
+);
 
 /// `$1` is where it points, `$2` its temporary name, `$3` its place and `$4` the folder of that.
-pub(super) const LINK: &str = r#"
+pub(super) const LINK: Script = Script::new(
+    "link",
+    r#"
 export LC_ALL=C
 [ ! -d "$3" ] || [ -L "$3" ] || { echo 'Is a directory' >&2; exit 1; }
 t=$2
@@ -214,21 +255,27 @@ mv -fT "$t" "$3" 2>/dev/null || {
 }
 trap - 0
 sync "$4" 2>/dev/null || :
-"#;
+"#,
+);
 
-pub(super) const CHMOD: &str = r#"
-export LC_ALL=C
-[ -e "$1" ] || stat -L "$1" >/dev/null || exit 1
-exec chmod "$2" "$1"
-"#;
+pub(super) const CHMOD: Script = Script::plain(
+    "chmod",
+    r#"
+[ -e "$1" ] || LC_ALL=C stat -L "$1" >/dev/null || return 1
+LC_ALL=C chmod "$2" "$1"
+"#,
+);
 
-pub(super) const REMOVE: &str = r#"
-export LC_ALL=C
-if [ -d "$1" ] && [ ! -L "$1" ]; then exec rmdir "$1"; fi
-exec rm -f "$1"
-"#;
+pub(super) const REMOVE: Script = Script::plain(
+    "remove",
+    r#"
+if [ -d "$1" ] && [ ! -L "$1" ]; then LC_ALL=C rmdir "$1"; else LC_ALL=C rm -f "$1"; fi
+"#,
+);
 
-pub(super) const REMOVE_TREE: &str = r#"
-export LC_ALL=C
-exec rm -rf "$1"
-"#;
+pub(super) const REMOVE_TREE: Script = Script::plain(
+    "rmtree",
+    r#"
+LC_ALL=C rm -rf "$1"
+"#,
+);

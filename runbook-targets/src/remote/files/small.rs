@@ -86,7 +86,7 @@ impl<C: Channels> Temp<C> {
             sure = killed.is_ok() && !process.is_lost();
         }
         if let Some(path) = self.path.take() {
-            let removed = call(&self.inner, "remove", super::script::REMOVE, [path]).await;
+            let removed = call(&self.inner, &super::script::REMOVE, [path]).await;
             if removed.is_ok() && sure {
                 self.lifeline.tell(format!("u {}", self.number).into_bytes());
             }

@@ -21,7 +21,7 @@ use super::super::lifeline::{Kind, Lifeline, Whom};
 use super::super::shell::{BOOT, framed, word};
 use super::super::stream::{Ended, Scanner, Side};
 use super::super::target::Inner;
-use super::{WORD, both, exit, gone, missing};
+use super::{LAST_WORD, WORD, both, exit, gone, missing};
 
 /// What the script may use.
 const PROLOGUE: &str =
@@ -146,7 +146,7 @@ impl<C: Channels> Alone<C> {
 
     async fn lost(&mut self, why: &str) -> Failure {
         let Some(exit) = self.exit.take() else { return gone(self.inner.name(), why) };
-        match timeout(WORD, exit).await {
+        match timeout(LAST_WORD, exit).await {
             Ok(Ok(Err(failure))) => failure,
             _ => gone(self.inner.name(), why),
         }
@@ -188,7 +188,7 @@ impl<C: Channels> Alone<C> {
         // The end comes after all that was said. A server that closes a channel on its own may
         // keep it back until the command ends.
         poll_fn(|cx| self.poll_exit(cx, true)).await;
-        let _ = timeout(WORD, poll_fn(|cx| self.poll_exit(cx, false))).await;
+        let _ = timeout(LAST_WORD, poll_fn(|cx| self.poll_exit(cx, false))).await;
         match &self.seen {
             Some(Ok(Exit::Code(0))) | None => {
                 let why = "its channel was closed before it ended";

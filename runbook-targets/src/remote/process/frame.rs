@@ -18,7 +18,7 @@ pub(in super::super) struct Frame {
 }
 
 impl Frame {
-    /// `call` is a compound command that leaves nothing behind, its streams aside.
+    /// `call` is a command that leaves nothing behind, its streams aside.
     pub(in super::super) fn of(call: &[u8]) -> Self {
         let mut text = call.to_vec();
         text.extend_from_slice(b"</dev/null 2>&3 3>&-;_d $? 0;}\n");

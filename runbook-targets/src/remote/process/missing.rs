@@ -8,12 +8,15 @@ use rustix::io::Errno;
 
 use super::super::channel::Channels;
 use super::super::files::call;
+use super::super::files::scripts::Script;
 use super::super::target::Inner;
 use super::super::words::plain;
 use crate::refused::{self, Seen};
 
 /// Looks at the folder `$1` and, from there, at the program `$2`.
-const LOOK: &str = r#"
+const LOOK: Script = Script::new(
+    "look",
+    r#"
 if [ "$1" ] && ! cd "$1"; then
     if [ ! -e "$1" ]; then echo 'no folder'; elif [ -d "$1" ]; then echo shut; else echo file; fi
     exit
@@ -32,7 +35,8 @@ if [ ! -e "$p" ]; then echo missing
 elif [ -d "$p" ] || [ ! -x "$p" ]; then echo locked
 elif [ ! -e "$1" ]; then echo orphan
 else echo there; fi
-"#;
+"#,
+);
 
 /// Why a command that ended so did not start at all, if it did not. `remarks` are the shell's, which
 /// says itself that it refused a program unless it is `silent`; `said` is the end of the error
@@ -52,7 +56,7 @@ pub(super) async fn why<C: Channels>(
     let dir = command.directory().map(plain).unwrap_or_default();
     let program = command.program().to_owned();
     // Looking would otherwise come back here.
-    let looked = match Box::pin(call(inner, "look", LOOK, [dir, program])).await {
+    let looked = match Box::pin(call(inner, &LOOK, [dir, program])).await {
         Ok(looked) => looked.stdout,
         Err(failure) => return Some(failure),
     };

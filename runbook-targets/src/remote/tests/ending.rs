@@ -216,6 +216,29 @@ async fn a_fuse_is_put_out_by_the_lifeline_and_goes_with_its_shell() {
 }
 
 #[tokio::test]
+async fn what_a_fuse_waits_for_goes_with_its_shell_too() {
+    for (number, sh) in SHELLS.into_iter().enumerate() {
+        let here = Here::new();
+        // A time that nothing else sleeps.
+        let beat = Duration::from_millis(61_231 + number as u64);
+        let sleep = format!("sleep\0{}\0", beat.as_secs_f32());
+        let sleeps = || {
+            let all = std::fs::read_dir("/proc").unwrap().flatten();
+            all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+                .filter(|line| line.ends_with(sleep.as_bytes()))
+                .count()
+        };
+        let later = Some(Duration::from_secs(1000));
+        let host = Host::new(Far::with(&here, Limits { sh, later, beat, ..Limits::default() }));
+        soon(context().on(&host).run(&Command::new("uname"))).await.unwrap();
+        comes_true("the fuse burns", || sleeps() == 1).await;
+        drop(host);
+        comes_true("nothing waits", || sleeps() == 0).await;
+        comes_true("no channel is open", || here.open_channels() == 0).await;
+    }
+}
+
+#[tokio::test]
 async fn signs_of_life_keep_a_long_command_alive() {
     for (sh_, mode) in each() {
         let here = Here::new();

@@ -38,7 +38,7 @@ pub(in crate::ssh) struct Wire {
 
 impl Wire {
     /// The buffer at first: most commands say little, and a fleet has many connections.
-    const SCRATCH: usize = 8 << 10;
+    const SCRATCH: usize = 2 << 10;
     const MOST: usize = 64 << 10;
 
     pub(super) fn new(session: ssh2::Session) -> Self {
