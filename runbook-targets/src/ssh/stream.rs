@@ -166,11 +166,18 @@ pub(super) fn input(bell: &Arc<Bell>) -> (InputWriter, Input) {
 }
 
 impl Input {
+    /// What a buffer may keep while nothing is sent: the first words of a shell are its longest, and
+    /// a fleet has many. (One that is filled to its limit will be again.)
+    const LITTLE: usize = 1 << 10;
+
     /// Fills the empty `bytes` with what was written. True if no more will come.
     pub(super) fn take(&self, bytes: &mut Vec<u8>) -> bool {
         debug_assert!(bytes.is_empty());
         let mut state = lock(&self.0);
         std::mem::swap(&mut state.bytes, bytes);
+        if bytes.is_empty() && (Self::LITTLE..LIMIT).contains(&state.bytes.capacity()) {
+            state.bytes = Vec::new();
+        }
         let ended = state.ended;
         let writer = if bytes.is_empty() { None } else { state.writer.take() };
         drop(state);
@@ -269,4 +276,31 @@ fn lost(why: &Arc<str>) -> io::Error {
 /// No code panics while it holds one of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// The room that is kept after so much was written, taken, and nothing more is there.
+    async fn kept(size: usize) -> usize {
+        let (mut writer, input) = input(&Bell::new().unwrap());
+        writer.write_all(&vec![7; size]).await.unwrap();
+        let mut bytes = Vec::new();
+        assert!(!input.take(&mut bytes));
+        assert_eq!(bytes.len(), size);
+        bytes.clear();
+        assert!(!input.take(&mut bytes));
+        assert!(bytes.is_empty());
+        bytes.capacity() + lock(&input.0).bytes.capacity()
+    }
+
+    #[tokio::test]
+    async fn only_little_or_much_room_is_kept() {
+        assert!((1..=Input::LITTLE).contains(&kept(100).await));
+        assert_eq!(kept(8 << 10).await, 0);
+        assert!(kept(LIMIT).await >= LIMIT);
+    }
 }
