@@ -25,7 +25,7 @@ use super::stream::Scanner;
 use super::target::{Inner, Limits};
 use super::words::{compact, push};
 
-static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
+pub(super) static PROLOGUE: LazyLock<String> = LazyLock::new(|| compact(include_str!("shell.sh")));
 
 /// Reads the number of lines of a script, then these, and becomes it. Not one byte more is read,
 /// so what follows is the script's own standard input. (In another locale bash would

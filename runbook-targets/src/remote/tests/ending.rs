@@ -1,5 +1,6 @@
 //! How commands end, with all that they started.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use runbook_core::testing::{Surroundings, context};
@@ -8,6 +9,7 @@ use runbook_core::{Command, FailureKind, Host, Secret, Spawn, Stdin, Target};
 use super::here::{Far, Here, SHELLS};
 use super::support::{LONG, Mark, comes_true, sh, soon};
 use crate::remote::Limits;
+use crate::remote::shell::PROLOGUE;
 
 /// A shell, a child, one in a session of its own, and one adopted by init with a child: six.
 const FAMILY: &str = "sleep 1000 & setsid sleep 1001 & \
@@ -235,6 +237,31 @@ async fn what_a_fuse_waits_for_goes_with_its_shell_too() {
         drop(host);
         comes_true("nothing waits", || sleeps() == 0).await;
         comes_true("no channel is open", || here.open_channels() == 0).await;
+    }
+}
+
+/// A fuse may have been put out hours ago.
+#[test]
+fn a_shell_leaves_alone_who_has_the_id_of_its_fuse_by_now() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    for sh in SHELLS {
+        let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut words = sh.split(' ');
+        let mut shell = Command::new(words.next().unwrap())
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = format!("_n=n _beat=0 _w=:\n{}\n_f={}\n", *PROLOGUE, other.id());
+        shell.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+        assert!(shell.wait().unwrap().success(), "{sh}");
+        // The first signal that ends a process is the one that it ended by.
+        other.kill().unwrap();
+        assert_eq!(other.wait().unwrap().signal(), Some(9), "{sh}");
     }
 }
 
