@@ -56,15 +56,15 @@ async fn call_with<C: Channels, const N: usize>(
     if arguments.iter().any(|word| word.as_encoded_bytes().contains(&0)) {
         return Err(Error::new(ErrorKind::InvalidInput, "a NUL byte in the path").into());
     }
-    let Script { name, text, plain } = *script;
-    let mut call = format!("{}_{name}", if plain { "" } else { "(" }).into_bytes();
+    let Script { name, text, inline } = *script;
+    let mut call = format!("{}_{name}", if inline { "" } else { "(" }).into_bytes();
     arguments.iter().for_each(|word| push_next(&mut call, word));
     if let Some(content) = content {
         call.push(b' ');
         push_format(&mut call, content);
     }
     // A number right before a redirection would be taken for a part of it.
-    call.push(if plain { b' ' } else { b')' });
+    call.push(if inline { b' ' } else { b')' });
     let frame = Frame::of(&call);
     // In no environment: the lifeline finds it below its shell.
     let command = Spawn::new(String::new()).command;

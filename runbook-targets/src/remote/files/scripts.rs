@@ -7,21 +7,21 @@ pub(in super::super) struct Script {
     pub(in super::super) name: &'static str,
     pub(in super::super) text: &'static str,
     /// It changes nothing of the shell that runs it, which then need not make a copy of itself.
-    pub(in super::super) plain: bool,
+    pub(in super::super) inline: bool,
 }
 
 impl Script {
-    pub(in super::super) const fn new(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, plain: false }
+    pub(in super::super) const fn subshell(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, inline: false }
     }
 
-    const fn plain(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, plain: true }
+    const fn inline(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, inline: true }
     }
 }
 
 /// The first `$2` bytes of a file.
-pub(super) const READ: Script = Script::plain(
+pub(super) const READ: Script = Script::inline(
     "read",
     r#"
 [ ! -d "$1" ] || { echo 'is a directory' >&2; return 1; }
@@ -84,7 +84,7 @@ sync "$3" 2>/dev/null || :
 /// `$4` is the mode, `$5` says that it matters more than that of a file there, `$6` is the mask
 /// that makes a new file of this mode, `$7` the format of the content.
 /// The second `printf` is for the words of `cat`: those of a shell may not say why it failed.
-pub(super) const WRITE: Script = Script::new(
+pub(super) const WRITE: Script = Script::subshell(
     "write",
     concat!(
         begin!(),
@@ -111,7 +111,7 @@ printf "$7" >&4 || { printf "$7" | cat >&4; exit 1; }
 
 /// Puts a file at its place; `$4` and `$5` as above. `$6` is its size and `$7` what `sha256sum`
 /// says of it, if it said it.
-pub(in super::super) const PUT: Script = Script::new(
+pub(in super::super) const PUT: Script = Script::subshell(
     "put",
     concat!(
         begin!(),
@@ -125,7 +125,7 @@ if [ "$was" ] && [ -z "$5" ]; then mode=$was; fi
 );
 
 /// Copies `$4`. What goes wrong with that has the exit code 3.
-pub(super) const COPY: Script = Script::new(
+pub(super) const COPY: Script = Script::subshell(
     "copy",
     concat!(
         begin!(),
@@ -171,7 +171,7 @@ wc -c <"$1" && echo "${sum%% *}"
 "#;
 
 /// About one file; then where a link points.
-pub(super) const STAT: Script = Script::plain(
+pub(super) const STAT: Script = Script::inline(
     "stat",
     r#"
 LC_ALL=C stat -c '%f %s %u %g %Y %y' "$1" || return 1
@@ -180,7 +180,7 @@ if [ -L "$1" ]; then readlink -n "$1"; fi
 );
 
 /// For each: a line about it, its path, NUL, where it points, NUL.
-pub(super) const LIST: Script = Script::new(
+pub(super) const LIST: Script = Script::subshell(
     "list",
     r#"
 export LC_ALL=C
@@ -209,7 +209,7 @@ fi' sh {} +
 "#,
 );
 
-pub(super) const MKDIR: Script = Script::plain(
+pub(super) const MKDIR: Script = Script::inline(
     "mkdir",
     r#"
 LC_ALL=C mkdir -p "$1" || { [ ! -L "$1" ] || echo 'File exists' >&2; return 1; }
@@ -217,7 +217,7 @@ LC_ALL=C mkdir -p "$1" || { [ ! -L "$1" ] || echo 'File exists' >&2; return 1; }
 );
 
 /// A rename never copies. `$3` and `$4` are the folders.
-pub(super) const RENAME: Script = Script::new(
+pub(super) const RENAME: Script = Script::subshell(
     "rename",
     r#"
 export LC_ALL=C
@@ -240,7 +240,7 @@ sync "$4" 2>/dev/null || :
 );
 
 /// `$1` is where it points, `$2` its temporary name, `$3` its place and `$4` the folder of that.
-pub(super) const LINK: Script = Script::new(
+pub(super) const LINK: Script = Script::subshell(
     "link",
     r#"
 export LC_ALL=C
@@ -258,7 +258,7 @@ sync "$4" 2>/dev/null || :
 "#,
 );
 
-pub(super) const CHMOD: Script = Script::plain(
+pub(super) const CHMOD: Script = Script::inline(
     "chmod",
     r#"
 [ -e "$1" ] || LC_ALL=C stat -L "$1" >/dev/null || return 1
@@ -266,14 +266,14 @@ LC_ALL=C chmod "$2" "$1"
 "#,
 );
 
-pub(super) const REMOVE: Script = Script::plain(
+pub(super) const REMOVE: Script = Script::inline(
     "remove",
     r#"
 if [ -d "$1" ] && [ ! -L "$1" ]; then LC_ALL=C rmdir "$1"; else LC_ALL=C rm -f "$1"; fi
 "#,
 );
 
-pub(super) const REMOVE_TREE: Script = Script::plain(
+pub(super) const REMOVE_TREE: Script = Script::inline(
     "rmtree",
     r#"
 LC_ALL=C rm -rf "$1"

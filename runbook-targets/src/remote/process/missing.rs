@@ -14,7 +14,7 @@ use super::super::words::plain;
 use crate::refused::{self, Seen};
 
 /// Looks at the folder `$1` and, from there, at the program `$2`.
-const LOOK: Script = Script::new(
+const LOOK: Script = Script::subshell(
     "look",
     r#"
 if [ "$1" ] && ! cd "$1"; then

@@ -327,3 +327,23 @@ async fn a_host_that_takes_no_large_content_keeps_what_it_has() {
     drop(host);
     comes_true("its channels are closed", || here.open_channels() == 0).await;
 }
+
+/// Some run in the shell itself, which then runs the commands of others.
+#[tokio::test]
+async fn operations_leave_their_shell_as_it_was() {
+    for sh in SHELLS {
+        let (here, folder) = (Here::new(), tempfile::tempdir().unwrap());
+        let (host, cx) = (Host::new(Far::new(&here, sh)), context());
+        let on = cx.on(&host);
+        let state = super::support::sh("pwd; umask; trap; echo ${LC_ALL-unset}");
+        let before = soon(on.run(&state)).await.unwrap().text();
+        let opened = here.opened();
+        fill(folder.path());
+        let done = soon(everything(&cx, &host, folder.path())).await;
+        assert!(done.iter().any(|(_, outcome)| outcome.is_err()), "some fail");
+        // Large files have channels of their own.
+        let large = done.iter().filter(|(what, _)| what.contains("big")).count();
+        assert!(here.opened() <= opened + large, "{sh}: {} of {opened}", here.opened());
+        assert_eq!(soon(on.run(&state)).await.unwrap().text(), before, "{sh}");
+    }
+}
