@@ -285,7 +285,7 @@ pub enum EventKind {
         /// Of so many, if known.
         total: Option<u64>,
     },
-    /// How far a file between here and a host has come.
+    /// How far a file between here and a host has come. A journal keeps the end of a large one.
     Transfer(Box<Transfer>),
 }
 
@@ -293,14 +293,14 @@ impl EventKind {
     /// Whether a journal keeps it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Self::Pausing { .. }
-                | Self::Previewed { .. }
-                | Self::Output { .. }
-                | Self::Progress { .. }
-                | Self::Transfer(_)
-        )
+            | Self::Previewed { .. }
+            | Self::Output { .. }
+            | Self::Progress { .. } => false,
+            Self::Transfer(transfer) => transfer.sha256.is_some(),
+            _ => true,
+        }
     }
 
     /// The unit that it is about, if it is about one.

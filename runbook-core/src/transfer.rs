@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as Poller, Poll, ready};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::context::Observer;
 use crate::event::{EventKind, UnitId};
+use crate::fingerprint::hex;
 use crate::target::{BoxRead, FileKind, Host};
 
 /// A file on its way between here and a host, and how far it has come.
@@ -20,7 +22,8 @@ use crate::target::{BoxRead, FileKind, Host};
 /// Every file that a unit writes or reads through [`Context::on`](crate::Context::on) and
 /// [`Observer::on`](crate::Observer::on) is told as
 /// [`EventKind::Transfer`]: a small or quick one with one event at its end, any other at its
-/// beginning, four times a second, and at its end.
+/// beginning, four times a second, and at its end. Of a large one the journal keeps the end, with
+/// its [`sha256`](Self::sha256): a report says which build went to which host.
 ///
 /// ```
 /// use runbook_core::testing::{FakeTarget, Surroundings};
@@ -55,6 +58,15 @@ pub struct Transfer {
     pub total: Option<u64>,
     /// Since it began, in milliseconds.
     pub elapsed_ms: u64,
+    /// The SHA-256 of what passed, in hexadecimal, once it has arrived: of an upload that is larger
+    /// than 64 KiB, and of a download that is larger than 1 MiB. (Of a small file it would give away
+    /// a short secret in it to whoever tries them all; and a check may read its file every second.)
+    ///
+    /// It tells what was sent or read here. That a host holds the same follows from the integrity
+    /// of the connection and from the size, which targets compare; `Ssh::verify_uploads` of
+    /// runbook-targets asks the host for its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl Transfer {
@@ -103,10 +115,10 @@ pub enum TransferState {
 /// No more often than so.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// What is no larger is told at its end only.
+/// What is no larger is told at its end only; an upload that is larger is told with its hash.
 const SMALL: u64 = 64 << 10;
 
-/// A download that is larger is worth the question how large it is in all.
+/// A download that is larger is worth the question how large it is in all, and told with its hash.
 const LARGE: u64 = 1 << 20;
 
 /// Counts one file and tells of it. Until it is [`finish`](Self::finish)ed it is cut.
@@ -122,6 +134,8 @@ pub(crate) struct Meter {
     /// When it was told last, in milliseconds since it began, and one more; 0 if never.
     told: AtomicU64,
     over: AtomicBool,
+    /// Of all that passed, if that is to be told.
+    sha256: OnceLock<String>,
 }
 
 const UNKNOWN: u64 = u64::MAX;
@@ -144,6 +158,7 @@ impl Meter {
             total: AtomicU64::new(total.unwrap_or(UNKNOWN)),
             told: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            sha256: OnceLock::new(),
         };
         if total.is_some_and(|total| total > SMALL) {
             meter.tell(TransferState::Moving);
@@ -184,7 +199,8 @@ impl Meter {
             // A file that grows while it is read has no total.
             (total, _) => Some(total).filter(|total| *total != UNKNOWN && *total >= done),
         };
-        self.cx.scope().sink.pass(EventKind::Transfer(Box::new(Transfer {
+        let sha256 = self.sha256.get().filter(|_| state == TransferState::Done).cloned();
+        let event = EventKind::Transfer(Box::new(Transfer {
             unit: self.cx.unit_id().clone(),
             host: self.host.clone(),
             path: self.path.clone(),
@@ -193,7 +209,10 @@ impl Meter {
             done,
             total,
             elapsed_ms,
-        })));
+            sha256,
+        }));
+        let sink = &self.cx.scope().sink;
+        if event.is_durable() { sink.keep(event) } else { sink.pass(event) }
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -207,10 +226,11 @@ impl Drop for Meter {
     }
 }
 
-/// A reader whose bytes are counted.
+/// A reader whose bytes are counted and hashed.
 pub(crate) struct Metered {
     from: BoxRead,
     meter: Arc<Meter>,
+    hash: Sha256,
     /// Of a download: asked how large the file is once it turns out to be large.
     measure: Option<(Host, std::path::PathBuf)>,
 }
@@ -218,13 +238,24 @@ pub(crate) struct Metered {
 impl Metered {
     /// What is sent; its meter says when it has arrived.
     pub(crate) fn up(from: BoxRead, meter: &Arc<Meter>) -> Self {
-        Self { from, meter: Arc::clone(meter), measure: None }
+        Self { from, meter: Arc::clone(meter), hash: Sha256::new(), measure: None }
     }
 
     /// What is fetched; it has arrived when it was read to its end.
     pub(crate) fn down(from: BoxRead, cx: &Observer, host: &Host, path: &Path) -> Self {
         let meter = Meter::new(cx, host, path, Direction::Down, None);
-        Self { from, meter, measure: Some((host.clone(), path.to_owned())) }
+        Self { from, meter, hash: Sha256::new(), measure: Some((host.clone(), path.to_owned())) }
+    }
+
+    /// Whoever reads on after the end changes nothing of it.
+    fn hashed(&mut self) {
+        let least = match self.meter.direction {
+            Direction::Up => SMALL,
+            Direction::Down => LARGE,
+        };
+        if self.meter.done.load(Ordering::Relaxed) > least {
+            self.meter.sha256.get_or_init(|| hex(&std::mem::take(&mut self.hash).finalize()));
+        }
     }
 
     /// Beside the transfer, so that it costs a small file nothing and a large one no time. Not
@@ -255,12 +286,23 @@ impl AsyncRead for Metered {
         ready!(Pin::new(&mut self.from).poll_read(poller, buffer))?;
         let read = buffer.filled().len() - before;
         if read > 0 {
+            self.hash.update(&buffer.filled()[before..]);
             self.meter.count(read);
             self.measure();
-        } else if room > 0 && self.meter.direction == Direction::Down {
-            self.meter.finish();
+        } else if room > 0 {
+            self.hashed();
+            if self.meter.direction == Direction::Down {
+                self.meter.finish();
+            }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        // Not everybody reads once more than there is.
+        self.hashed();
     }
 }
 

@@ -133,6 +133,9 @@ pub(crate) fn line(view: &ViewState, event: &Event, style: Style) -> Option<Stri
             if let Some(rate) = file.rate() {
                 said.push_str(&format!(" in {}, {}/s", text::took(took), text::size(rate)));
             }
+            if let Some(sha256) = &file.sha256 {
+                said.push_str(&format!(", sha256 {sha256}"));
+            }
             (word, format!("{}: {said}", file.unit))
         }
         E::Output { unit, line, .. } if view.verbose => ("output", format!("{unit}: {line}")),

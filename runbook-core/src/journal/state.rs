@@ -264,6 +264,9 @@ impl RunState {
             E::Checked { unit, .. } if !self.blocks.contains_key(unit) => {
                 self.known(unit)?;
             }
+            E::Transfer(file) if !self.blocks.contains_key(&file.unit) => {
+                self.known(&file.unit)?;
+            }
             E::Answered { unit, by, answer } => {
                 let asks = |waiting: &Waiting| waiting.unit == *unit;
                 if self.phase == Phase::Suspended && !self.waiting.iter().any(asks) {

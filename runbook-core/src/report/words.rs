@@ -10,6 +10,7 @@ use crate::event::{
     Answer, CheckRole, Decision, LockHolder, ResumeMode, SkipReason, Status, Timestamp, UnitId,
 };
 use crate::plan::UnitKind;
+use crate::transfer::Direction;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -457,6 +458,14 @@ fn told(timeline: &Timeline, at: Timestamp, what: &MomentKind) -> Entry {
             let list = listed(processes);
             let text = format!("ended {n} on {host} left behind by {}: {list}", title(unit));
             (Tone::Warn, text)
+        }
+        MomentKind::Transferred { unit, host, path, direction, bytes, sha256 } => {
+            let (word, way) = match direction {
+                Direction::Up => ("sent", "to"),
+                Direction::Down => ("fetched", "from"),
+            };
+            let file = format!("{word} {path} {way} {host} for {}", title(unit));
+            (Tone::Plain, format!("{file}: {bytes} bytes, sha256 {sha256}"))
         }
         MomentKind::Isolated { block, problem } => {
             let text = format!(

@@ -141,6 +141,46 @@ async fn what_does_not_arrive_is_told_as_cut() {
 }
 
 #[tokio::test]
+async fn a_large_file_is_told_with_its_hash_once_it_has_arrived() {
+    // As `head -c .. /dev/zero | tr '\0' x | sha256sum` says.
+    let small = Some("1abe08ebecf1c18cab71f6fe28aaddf20268f85bad78bb9a72f88ca47c874662");
+    let large = Some("8f990ba0b577b51cf009ea049368c16bbda1b21e1b93be07a824758bb253c39b");
+    let larger = Some("154b8ed3c2383ce429058768595935faf7851b5c38db2b1732594be1d88bc05a");
+    let sums = [
+        (SMALL, None, None),
+        (SMALL + 1, small, None),
+        (LARGE, large, None),
+        (LARGE + 1, larger, larger),
+    ];
+    for (size, up, down) in sums {
+        let (_, host, around) = world();
+        let cx = around.context();
+        cx.on(&host).write("/srv/shop", vec![b'x'; size as usize]).await.unwrap();
+        cx.on(&host).read("/srv/shop").await.unwrap();
+        let told = told(&around);
+        let (done, moving): (Vec<_>, Vec<_>) =
+            told.iter().partition(|t| t.state == TransferState::Done);
+        let said: Vec<_> = done.iter().map(|t| (t.direction, t.sha256.as_deref())).collect();
+        assert_eq!(said, [(Direction::Up, up), (Direction::Down, down)], "{size}");
+        assert!(moving.iter().all(|t| t.sha256.is_none()), "{moving:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_that_does_not_arrive_has_no_hash() {
+    let (target, host, around) = world();
+    drop(target.file("/srv/dump", vec![b'x'; 8 * MIB as usize]));
+    let cx = around.context();
+    let mut most = vec![0; 8 * MIB as usize - 1];
+    cx.on(&host).open("/srv/dump").await.unwrap().read_exact(&mut most).await.unwrap();
+    let nowhere = cx.on(&host).write("/missing/dump", most).await;
+    assert!(nowhere.is_err());
+    let told = told(&around);
+    assert_eq!(told.iter().filter(|t| t.state == TransferState::Cut).count(), 2, "{told:?}");
+    assert!(told.iter().all(|t| t.sha256.is_none()), "{told:?}");
+}
+
+#[tokio::test]
 async fn no_secret_is_in_the_name_of_a_file() {
     let (_, host, around) = world();
     let secret = Secret::new("k3ep-th1s-quiet");
@@ -150,8 +190,8 @@ async fn no_secret_is_in_the_name_of_a_file() {
 }
 
 #[test]
-fn a_journal_keeps_none_of_it() {
-    let transfer = Transfer {
+fn a_journal_keeps_only_what_has_a_hash() {
+    let mut transfer = Transfer {
         unit: UnitId::new("upload"),
         host: "web-1".into(),
         path: "/srv/a".into(),
@@ -160,9 +200,12 @@ fn a_journal_keeps_none_of_it() {
         done: 1,
         total: None,
         elapsed_ms: 0,
+        sha256: None,
     };
     assert_eq!(transfer.rate(), None);
-    let event = EventKind::Transfer(Box::new(transfer));
+    let event = EventKind::Transfer(Box::new(transfer.clone()));
     assert!(!event.is_durable());
     assert_eq!(event.unit().unwrap().as_str(), "upload");
+    transfer.sha256 = Some("9f".repeat(32));
+    assert!(EventKind::Transfer(Box::new(transfer)).is_durable());
 }

@@ -1,8 +1,9 @@
 //! Which events may follow which.
 
 use runbook_core::{
-    Answer, BlockKind, BlockOutcome, Decision, Event, EventKind, Phase, Question, QuestionKind,
-    ResumeMode, RunState, SkipReason, Stage, Status, UndoKind, UnitKind, Waiting,
+    Answer, BlockKind, BlockOutcome, Decision, Direction, Event, EventKind, Phase, Question,
+    QuestionKind, ResumeMode, RunState, SkipReason, Stage, Status, Transfer, TransferState,
+    UndoKind, UnitKind, Waiting,
 };
 
 use crate::kit::{
@@ -64,6 +65,24 @@ fn suspend(unit: &str) -> EventKind {
     EventKind::Suspended { waiting: vec![Waiting { unit: id(unit), question }] }
 }
 
+fn transfer(unit: &str) -> Transfer {
+    Transfer {
+        unit: id(unit),
+        host: "web-1".into(),
+        path: "/srv/shop.tar.gz".into(),
+        direction: Direction::Up,
+        state: TransferState::Done,
+        done: 104_857_600,
+        total: Some(104_857_600),
+        elapsed_ms: 386,
+        sha256: Some("9f".repeat(32)),
+    }
+}
+
+fn sent(unit: &str) -> EventKind {
+    EventKind::Transfer(Box::new(transfer(unit)))
+}
+
 fn answer(unit: &str) -> EventKind {
     EventKind::Answered { unit: id(unit), by: "ada".into(), answer: Answer::Yes }
 }
@@ -92,6 +111,17 @@ fn a_unit_or_block_that_the_plan_does_not_have_is_refused() {
     assert_eq!(refusal(&state, start("other")), "the plan has no unit `other`");
     let block = EventKind::BlockStarted { block: id("other") };
     assert_eq!(refusal(&state, block), "the plan has no block `other`");
+    assert_eq!(refusal(&state, sent("other")), "the plan has no unit `other`");
+}
+
+#[test]
+fn a_file_may_be_one_of_a_unit_or_of_a_ladders_check() {
+    let mut state = after([start("dump"), sent("dump"), sent("web"), finish("dump"), sent("dump")]);
+    assert_eq!(state.events(), 6);
+    let mut passing = Transfer { sha256: None, ..transfer("other") };
+    passing.state = TransferState::Moving;
+    take(&mut state, EventKind::Transfer(Box::new(passing)));
+    assert_eq!(state.events(), 6, "what only passes is no part of it");
 }
 
 #[test]

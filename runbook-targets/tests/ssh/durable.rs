@@ -1,5 +1,5 @@
 //! Durability hides behind the network: the shell that runs a unit's command is there before the
-//! unit's record is durable, and the command is sent only after.
+//! unit's record is durable, and the command is sent only after. And what a journal keeps of files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,19 +10,35 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use lab::{Proxy, Sshd};
 use runbook_core::{
-    Context, Engine, Event, EventKind, FileStore, Host, Journal, JournalError, JournalStore,
-    LockStore, Result, RunId, RunOptions, Runbook, Status, StreamKind, UnitId, Verification,
+    Context, Direction, Engine, Event, EventKind, FileStore, Host, Journal, JournalError,
+    JournalStore, LockStore, Result, RunId, RunOptions, Runbook, Status, StreamKind, UnitId,
+    Verification,
 };
 use runbook_macros::step;
 
-use crate::by_way_of;
 use crate::support::{sh, soon};
+use crate::{by_way_of, to};
 
 /// Says which shell runs it, and leaves a trace
 #[step(harmless)]
 async fn trace(cx: &Context, host: &Host, folder: &str, number: u32) -> Result<String> {
     let script = sh("echo here >\"$0\"; echo $PPID").arg(format!("{folder}/{number}"));
     cx.on(host).run(&script).await.map(|output| output.text())
+}
+
+/// Sends a build and a small file, keeps a copy there, and fetches that
+#[step(harmless)]
+async fn send(cx: &Context, host: &Host, path: &str) -> Result<()> {
+    let (build, copy) = (build(), format!("{path}.copy"));
+    cx.on(host).write(path, build.clone()).await?;
+    cx.on(host).write(format!("{path}.txt"), "small").await?;
+    cx.on(host).copy(path, &copy).await?;
+    assert!(cx.on(host).read(&copy).await? == build);
+    Ok(())
+}
+
+fn build() -> Vec<u8> {
+    (0..3_u32 << 18).flat_map(u32::to_le_bytes).collect()
 }
 
 /// What there was when the start of a unit became durable.
@@ -155,4 +171,35 @@ async fn a_shell_waits_for_the_command_of_a_unit_before_its_record_is_durable() 
         let different: BTreeSet<_> = shells.iter().collect();
         assert_eq!(different.len(), if isolated { UNITS as usize } else { 1 });
     }
+}
+
+#[tokio::test]
+async fn the_journal_has_the_hash_of_a_build_that_was_sent_as_the_host_has_it() {
+    let sshd = Sshd::start();
+    let (folder, journal) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let host = Host::new(to(&sshd));
+    let path = folder.path().join("shop.tar.gz").display().to_string();
+    let mut b = Runbook::new("send");
+    b.step(send(&host, &path));
+    let plan = b.build().unwrap();
+    let engine = Engine::new(FileStore::new(journal.path()));
+    let outcome = soon(engine.run(&plan, RunOptions::new().unattended()).outcome()).await.unwrap();
+    assert_eq!(outcome.status, Status::Succeeded, "{outcome:?}");
+
+    let sum = |path: &str| {
+        let said = std::process::Command::new("sha256sum").arg(path).output().unwrap().stdout;
+        String::from_utf8(said).unwrap()[..64].to_owned()
+    };
+    let file = |event: &Arc<Event>| match &event.event {
+        EventKind::Transfer(file) => Some((**file).clone()),
+        _ => None,
+    };
+    let kept: Vec<_> =
+        engine.store().read(&outcome.run).await.unwrap().iter().filter_map(file).collect();
+    let copy = format!("{path}.copy");
+    assert_eq!(
+        kept.iter().map(|file| (file.direction, &file.path, &file.sha256)).collect::<Vec<_>>(),
+        [(Direction::Up, &path, &Some(sum(&path))), (Direction::Down, &copy, &Some(sum(&copy)))]
+    );
+    assert!(engine.store().verify(&outcome.run).await.is_ok());
 }

@@ -326,6 +326,7 @@ fn a_file_on_its_way_is_the_last_line_of_its_unit() {
             done,
             total,
             elapsed_ms,
+            sha256: (state == TransferState::Done && done >= MIB).then(|| "9f".repeat(32)),
         }))
     };
     let (up, down) = (Direction::Up, Direction::Down);

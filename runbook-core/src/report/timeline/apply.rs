@@ -275,6 +275,14 @@ fn told(event: &EventKind) -> Option<MomentKind> {
             host: host.clone(),
             processes: processes.clone(),
         },
+        E::Transfer(file) => MomentKind::Transferred {
+            unit: file.unit.clone(),
+            host: file.host.clone(),
+            path: file.path.clone(),
+            direction: file.direction,
+            bytes: file.done,
+            sha256: file.sha256.clone()?,
+        },
         _ => return None,
     })
 }

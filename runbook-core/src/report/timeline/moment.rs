@@ -10,6 +10,7 @@ use crate::event::{
     UnitId,
 };
 use crate::plan::BlockKind;
+use crate::transfer::Direction;
 
 /// Something that happened to the run as a whole, or between it and people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -126,6 +127,21 @@ pub enum MomentKind {
         host: String,
         /// Their command lines.
         processes: Vec<String>,
+    },
+    /// A large file arrived.
+    Transferred {
+        /// The unit whose file it is.
+        unit: UnitId,
+        /// The host.
+        host: String,
+        /// Its path there.
+        path: String,
+        /// Which way it went.
+        direction: Direction,
+        /// Its size in bytes.
+        bytes: u64,
+        /// What arrived, in hexadecimal.
+        sha256: String,
     },
     /// A branch or remedy failed, was undone, and the run went on without it.
     Isolated {
