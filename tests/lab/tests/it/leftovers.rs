@@ -75,7 +75,8 @@ fn a_killed_lab_leaves_nothing() {
     child.wait().unwrap();
     for folder in folders {
         wait_until("the folder to be gone", SOON, || !folder.exists());
-        assert_eq!(processes_of(&folder), [0_u32; 0]);
+        // Also who removed it, and had it in its arguments.
+        wait_until("the processes to be gone", SOON, || processes_of(&folder).is_empty());
     }
 }
 
