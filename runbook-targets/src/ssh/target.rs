@@ -59,6 +59,19 @@ use crate::remote::{Limits, Remote};
 /// it makes its journal. One connection takes the commands; others are made for more of them at
 /// once, for large files and for tunnels.
 ///
+/// # A program that is built once and carried
+/// It is quicker with an OpenSSL of its own than with that of an older system: 100 MiB are sent in
+/// four fifths of the time that they take with OpenSSL 3.0. And it agrees on keys that withstand a
+/// quantum computer (mlkem768x25519, which takes OpenSSL 3.5). For that it names `ssh2` itself:
+///
+/// ```toml
+/// [dependencies]
+/// runbook = { version = "0.1", features = ["ssh"] }
+/// ssh2 = { version = "0.9.6", features = ["vendored-openssl"] } # needs perl and make to build
+/// ```
+///
+/// Updates of OpenSSL then come with new builds of the program, and no more with the system.
+///
 /// # When the connection is lost
 /// What runs fails as [`Disconnected`](runbook_core::FailureKind::Disconnected), and its outcome is
 /// unknown. The next unit connects again; nothing is ever repeated within a unit. On the host,
