@@ -247,7 +247,7 @@ impl Metered {
         Self { from, meter, hash: Sha256::new(), measure: Some((host.clone(), path.to_owned())) }
     }
 
-    /// Whoever reads on after the end changes nothing of it.
+    /// At the end of the stream: what was not read to there has no hash.
     fn hashed(&mut self) {
         let least = match self.meter.direction {
             Direction::Up => SMALL,
@@ -296,13 +296,6 @@ impl AsyncRead for Metered {
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
-        // Not everybody reads once more than there is.
-        self.hashed();
     }
 }
 

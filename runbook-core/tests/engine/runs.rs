@@ -259,3 +259,71 @@ async fn a_failed_journal_write_stops_the_run_and_resume_goes_on_from_any_place(
         }
     }
 }
+
+/// Sends a build.
+struct Send(Host);
+
+impl Step for Send {
+    type Output = ();
+    type Rollback = Harmless;
+    fn about(&self) -> About {
+        About::new("send", "Send the build")
+    }
+    async fn run(&self, cx: &Context) -> Result<()> {
+        cx.on(&self.0).write("/srv/shop", vec![b'x'; 100 << 10]).await
+    }
+}
+
+/// The line about a file is one like others: wherever the disk is full or the process dies, the
+/// run is taken up again, and at its end the journal has the file.
+#[tokio::test]
+async fn a_journal_that_fails_about_a_file_stops_the_run_and_resume_goes_on() {
+    let mut without = 0;
+    for at in 1.. {
+        let memory = MemoryStore::new();
+        let store = runbook_core::testing::CrashStore::new(memory.clone(), at, || {});
+        let target = runbook_core::testing::FakeTarget::new("web-1").dir("/srv");
+        let mut b = Runbook::new("send");
+        b.step(Send(Host::new(target)));
+        let plan = b.build().unwrap();
+        let mut options = RunOptions::new();
+        options.run = Some(RunId::new("r"));
+        let whole = Engine::new(store).run(&plan, options).outcome().await;
+        if let Err(error) = &whole {
+            assert!(error.is_journal(), "{error}");
+        }
+        let run = RunId::new("r");
+        let files = |events: Vec<std::sync::Arc<Event>>| -> Vec<Transfer> {
+            let file = |event: &std::sync::Arc<Event>| match &event.event {
+                EventKind::Transfer(file) => Some((**file).clone()),
+                _ => None,
+            };
+            events.iter().filter_map(file).collect()
+        };
+        let before = files(memory.read(&run).await.unwrap_or_default());
+        let engine = Engine::new(memory.clone());
+        if whole.is_err() {
+            let on =
+                ResumeOptions::forward(RunOptions::new().unattended()).interrupted(Decision::Retry);
+            match engine.resume(&run, &plan, on).outcome().await {
+                Ok(outcome) => {
+                    assert_eq!(outcome.status, Status::Succeeded, "boundary {at}");
+                    without += usize::from(before.is_empty());
+                }
+                Err(error) => {
+                    let all_done = error.to_string().contains("has succeeded");
+                    assert!(at <= 3 || all_done, "boundary {at}: {error}");
+                    continue;
+                }
+            }
+        }
+        let after = files(memory.read(&run).await.unwrap());
+        let sum = "8b77ec70310a4f694fff9ad0bf5f1e9da39b97ec5ccb3ced6a6261ac4effee4c";
+        assert!(!after.is_empty() && after.len() <= before.len() + 1, "boundary {at}: {after:?}");
+        assert!(after.iter().all(|file| file.sha256.as_deref() == Some(sum)), "{after:?}");
+        if whole.is_ok() {
+            assert!(without > 1, "some boundaries are before the file");
+            return;
+        }
+    }
+}

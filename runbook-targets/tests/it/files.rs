@@ -409,3 +409,23 @@ async fn a_stream_is_written_as_it_comes() {
     written.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "a line of text\n".repeat(100));
 }
+
+#[tokio::test]
+async fn a_large_file_is_told_with_the_hash_that_the_host_has_of_it() {
+    let (folder, host, around) = (tempfile::tempdir().unwrap(), here(), Surroundings::new());
+    let (cx, path) = (around.context(), folder.path().join("shop.tar.gz"));
+    let build: Vec<u8> = (0..3_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    soon(cx.on(&host).write(&path, build.clone())).await.unwrap();
+    assert!(soon(cx.on(&host).read(&path)).await.unwrap() == build);
+    let sum = std::process::Command::new("sha256sum").arg(&path).output().unwrap().stdout;
+    let sum = &String::from_utf8(sum).unwrap()[..64];
+    let events = around.events();
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::Transfer(file) => Some((file.direction, file.sha256.as_deref()?)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(Direction::Up, sum), (Direction::Down, sum)]);
+}

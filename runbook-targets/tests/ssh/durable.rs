@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use lab::{Proxy, Sshd};
 use runbook_core::{
     Context, Direction, Engine, Event, EventKind, FileStore, Host, Journal, JournalError,
-    JournalStore, LockStore, Result, RunId, RunOptions, Runbook, Status, StreamKind, UnitId,
-    Verification,
+    JournalStore, LockStore, Result, RunId, RunOptions, Runbook, Status, StreamKind, Transfer,
+    UnitId, Verification,
 };
 use runbook_macros::step;
 
+use crate::files_far::breaks_after;
 use crate::support::{sh, soon};
-use crate::{by_way_of, to};
+use crate::{at, by_way_of, to};
 
 /// Says which shell runs it, and leaves a trace
 #[step(harmless)]
@@ -173,6 +174,15 @@ async fn a_shell_waits_for_the_command_of_a_unit_before_its_record_is_durable() 
     }
 }
 
+/// What the journal of a run has of files.
+async fn kept(engine: &Engine, run: &RunId) -> Vec<Transfer> {
+    let file = |event: &Arc<Event>| match &event.event {
+        EventKind::Transfer(file) => Some((**file).clone()),
+        _ => None,
+    };
+    engine.store().read(run).await.unwrap().iter().filter_map(file).collect()
+}
+
 #[tokio::test]
 async fn the_journal_has_the_hash_of_a_build_that_was_sent_as_the_host_has_it() {
     let sshd = Sshd::start();
@@ -190,16 +200,29 @@ async fn the_journal_has_the_hash_of_a_build_that_was_sent_as_the_host_has_it() 
         let said = std::process::Command::new("sha256sum").arg(path).output().unwrap().stdout;
         String::from_utf8(said).unwrap()[..64].to_owned()
     };
-    let file = |event: &Arc<Event>| match &event.event {
-        EventKind::Transfer(file) => Some((**file).clone()),
-        _ => None,
-    };
-    let kept: Vec<_> =
-        engine.store().read(&outcome.run).await.unwrap().iter().filter_map(file).collect();
+    let kept = kept(&engine, &outcome.run).await;
     let copy = format!("{path}.copy");
     assert_eq!(
         kept.iter().map(|file| (file.direction, &file.path, &file.sha256)).collect::<Vec<_>>(),
         [(Direction::Up, &path, &Some(sum(&path))), (Direction::Down, &copy, &Some(sum(&copy)))]
     );
+    assert!(engine.store().verify(&outcome.run).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_journal_has_nothing_of_a_build_whose_connection_was_lost() {
+    let sshd = Sshd::start();
+    let (folder, journal) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let host = Host::new(at(&sshd, breaks_after(sshd.port(), 1 << 20)));
+    let path = folder.path().join("shop.tar.gz").display().to_string();
+    let mut b = Runbook::new("send");
+    b.step(send(&host, &path));
+    let engine = Engine::new(FileStore::new(journal.path()));
+    let plan = b.build().unwrap();
+    let outcome = soon(engine.run(&plan, RunOptions::new().unattended()).outcome()).await.unwrap();
+    assert_eq!(outcome.status, Status::Failed);
+    let problem = outcome.finished.unwrap().problem.unwrap();
+    assert!(problem.to_string().starts_with("writing /"), "{problem}");
+    assert_eq!(kept(&engine, &outcome.run).await, []);
     assert!(engine.store().verify(&outcome.run).await.is_ok());
 }

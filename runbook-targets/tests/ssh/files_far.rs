@@ -82,7 +82,7 @@ async fn large_files_of_another_user_go_there_and_come_back_whole() {
 }
 
 /// Forwards each of the first connections so many bytes to the server, then cuts it.
-fn breaks_after(port: u16, limit: u64) -> u16 {
+pub(crate) fn breaks_after(port: u16, limit: u64) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let ours = listener.local_addr().unwrap().port();
     // Ends with the test program.
