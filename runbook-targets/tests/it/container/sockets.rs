@@ -21,7 +21,9 @@ fn serve(place: &Place) {
     let id = place.container.id();
     place.container.add("socat");
     for listen in ["TCP-LISTEN:7777,fork,reuseaddr", "UNIX-LISTEN:/run/echo,fork"] {
-        place.docker.docker(&["exec", "-d", id, "socat", listen, "PIPE"]);
+        // Not by `PIPE`: a socat that reads what it writes itself blocks once that pipe is full.
+        // After the end of one direction it waits for the rest of the other, as long as any test.
+        place.docker.docker(&["exec", "-d", id, "socat", "-t", "60", listen, "EXEC:cat"]);
     }
     let up = |path: &str| {
         let mut look = place.docker.cli();
