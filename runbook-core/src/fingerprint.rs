@@ -28,9 +28,7 @@ pub(crate) fn unit(unit: &UnitOutline, code: &str) -> String {
     if let Some(question) = &unit.question {
         let _ = writeln!(text, "?{question}");
     }
-    let mut digits = hex(&Sha256::digest(text.as_bytes()));
-    digits.truncate(16);
-    digits
+    hex(&Sha256::digest(text.as_bytes())[..8])
 }
 
 /// Adds units, blocks and locks to the fingerprint of the whole plan.
@@ -63,8 +61,12 @@ pub(crate) fn nodes(list: &[OutlineNode], all: &mut Sha256) {
 /// Lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
+    text.extend(bytes.iter().flat_map(|byte| digits(*byte)).map(char::from));
     text
+}
+
+/// The two lower-case hex digits of a byte.
+pub(crate) fn digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }

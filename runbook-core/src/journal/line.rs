@@ -26,6 +26,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::event::{Event, EventKind, RunId, Timestamp};
+use crate::fingerprint::digits;
 
 /// The format that is written, and the only one that is read.
 pub(super) const FORMAT: u64 = 1;
@@ -101,11 +102,9 @@ fn seal(out: &mut Vec<u8>, start: usize) -> [u8; 64] {
 }
 
 fn hex(hash: &[u8]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'0'; 64];
     for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair.copy_from_slice(&digits(*byte));
     }
     text
 }

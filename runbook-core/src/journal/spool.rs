@@ -64,7 +64,7 @@ impl Spool {
             state.dirty.push(unit.clone());
             self.dirty.store(true, Ordering::Release);
         }
-        let pushed = writer.push(&mut state.shared, stream, line);
+        let pushed = writer.push(&mut state.shared, unit, stream, line);
         if given_up(unit, pushed).is_none() {
             *slot = None;
         }
@@ -81,7 +81,7 @@ impl Spool {
             if let Some(slot) = state.units.get_mut(&unit)
                 && let Some(writer) = slot
             {
-                let flushed = writer.flush(&mut state.shared);
+                let flushed = writer.flush(&mut state.shared, &unit);
                 if given_up(&unit, flushed).is_none() {
                     *slot = None;
                 }
@@ -172,8 +172,6 @@ impl Shared {
 /// two begin with the number of lines before them.
 #[derive(Debug)]
 struct Writer {
-    unit: UnitId,
-    files: Files,
     place: Place,
     /// Bytes in that place, with the buffer.
     bytes: usize,
@@ -189,7 +187,7 @@ enum Place {
     Tail,
 }
 
-#[derive(Debug)]
+/// A unit's own files. Few units have any, so that nothing is kept of their names.
 struct Files {
     head: PathBuf,
     older: PathBuf,
@@ -210,13 +208,13 @@ impl Files {
 impl Writer {
     /// Goes on where an earlier process stopped.
     fn open(shared: &mut Shared, unit: &UnitId) -> io::Result<Self> {
-        let files = Files::of(&shared.dir, unit);
         shared.open()?;
-        let (unit, buffer) = (unit.clone(), Vec::new());
+        let buffer = Vec::new();
         if !shared.earlier {
-            return Ok(Self { unit, files, place: Place::Shared, bytes: 0, lines: 0, buffer });
+            return Ok(Self { place: Place::Shared, bytes: 0, lines: 0, buffer });
         }
-        let short = Shared::read(&shared.dir, &unit).map_err(|(_, error)| error)?;
+        let files = Files::of(&shared.dir, unit);
+        let short = Shared::read(&shared.dir, unit).map_err(|(_, error)| error)?;
         let before = short.lines().count() as u64;
         let (place, text) = match (read(&files.newer)?, read(&files.head)?) {
             (Some(tail), _) => (Place::Tail, tail),
@@ -226,10 +224,16 @@ impl Writer {
         let (before, lines) = if place == Place::Tail { numbered(&text) } else { (before, &*text) };
         let lines = before + lines.lines().count() as u64;
         let bytes = if place == Place::Shared { short.len() } else { text.len() };
-        Ok(Self { unit, files, place, bytes, lines, buffer })
+        Ok(Self { place, bytes, lines, buffer })
     }
 
-    fn push(&mut self, shared: &mut Shared, stream: StreamKind, line: &str) -> io::Result<()> {
+    fn push(
+        &mut self,
+        shared: &mut Shared,
+        unit: &UnitId,
+        stream: StreamKind,
+        line: &str,
+    ) -> io::Result<()> {
         let line = kept_line(stream, line);
         let limit = match self.place {
             Place::Shared => SHORT,
@@ -237,7 +241,7 @@ impl Writer {
             Place::Tail => TAIL,
         };
         if self.bytes + line.len() > limit {
-            self.flush(shared)?;
+            self.flush(shared, unit)?;
             match self.place {
                 Place::Shared => {
                     self.place = Place::Head;
@@ -245,7 +249,8 @@ impl Writer {
                 }
                 Place::Head | Place::Tail => {
                     if self.place == Place::Tail {
-                        fs::rename(&self.files.newer, &self.files.older)?;
+                        let files = Files::of(&shared.dir, unit);
+                        fs::rename(&files.newer, &files.older)?;
                     }
                     self.place = Place::Tail;
                     self.buffer = format!("{}\n", self.lines).into_bytes();
@@ -256,10 +261,10 @@ impl Writer {
         self.buffer.extend_from_slice(line.as_bytes());
         self.bytes += line.len();
         self.lines += 1;
-        if self.buffer.len() > BUFFER { self.flush(shared) } else { Ok(()) }
+        if self.buffer.len() > BUFFER { self.flush(shared, unit) } else { Ok(()) }
     }
 
-    fn flush(&mut self, shared: &mut Shared) -> io::Result<()> {
+    fn flush(&mut self, shared: &mut Shared, unit: &UnitId) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -268,9 +273,13 @@ impl Writer {
             OpenOptions::new().create(true).append(true).open(path)?.write_all(bytes)
         };
         match self.place {
-            Place::Shared => shared.write(&self.unit, &self.buffer)?,
-            Place::Head => append(&self.files.head, &self.buffer)?,
-            Place::Tail => append(&self.files.newer, &self.buffer)?,
+            Place::Shared => {
+                shared.write(unit, &self.buffer)?;
+                // Most units are done with it, and a run may have very many.
+                self.buffer = Vec::new();
+            }
+            Place::Head => append(Files::of(&shared.dir, unit).head, &self.buffer)?,
+            Place::Tail => append(Files::of(&shared.dir, unit).newer, &self.buffer)?,
         }
         self.buffer.clear();
         Ok(())

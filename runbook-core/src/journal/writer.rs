@@ -18,6 +18,9 @@ use crate::event::{Event, RunId, StreamKind, UnitId};
 /// Files are made longer by up to this many bytes at once, see [`line`](super::line).
 const ROOM: u64 = 64 << 10;
 
+/// Of the line being made, so much capacity is kept for the next.
+const KEPT: usize = 64 << 10;
+
 /// A disk that syncs slower than this on average gets a thread of its own to wait on.
 const SLOW: Duration = Duration::from_millis(1);
 
@@ -79,6 +82,9 @@ impl Writer {
             file.seek(SeekFrom::Start(end))?;
         }
         self.bytes = end;
+        // That of a large plan would be kept for the whole run.
+        self.line.clear();
+        self.line.shrink_to(KEPT);
         Ok(())
     }
 }

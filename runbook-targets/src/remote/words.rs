@@ -12,11 +12,11 @@ pub(super) fn push(line: &mut Vec<u8>, word: &[u8]) {
         return;
     }
     line.push(b'\'');
-    for byte in word {
-        match byte {
-            b'\'' => line.extend_from_slice(br"'\''"),
-            byte => line.push(*byte),
+    for (index, part) in word.split(|byte| *byte == b'\'').enumerate() {
+        if index > 0 {
+            line.extend_from_slice(br"'\''");
         }
+        line.extend_from_slice(part);
     }
     line.push(b'\'');
 }

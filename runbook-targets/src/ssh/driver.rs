@@ -16,7 +16,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use runbook_core::{Address, Failure};
@@ -104,6 +104,8 @@ struct Shared {
     stop: AtomicBool,
     /// Nothing new is to be started on it.
     ended: AtomicBool,
+    /// Why not, once it has ended.
+    why: OnceLock<Arc<str>>,
     /// Microseconds from asking for a channel to having it.
     round_trip: AtomicU64,
 }
@@ -126,6 +128,7 @@ impl Connection {
             inbox: Mutex::new(Some(VecDeque::new())),
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            why: OnceLock::new(),
             round_trip: AtomicU64::new(0),
         });
         let for_owner = shared.clone();
@@ -146,6 +149,11 @@ impl Connection {
     /// Whether nothing new can be started on it.
     pub(super) fn has_ended(&self) -> bool {
         self.shared.ended.load(Ordering::Acquire)
+    }
+
+    /// Why it has ended, if it has.
+    pub(super) fn why_ended(&self) -> Option<Arc<str>> {
+        self.shared.why.get().cloned()
     }
 
     /// Ends it as soon as nothing runs on it.

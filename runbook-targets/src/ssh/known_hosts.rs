@@ -213,7 +213,7 @@ fn names(field: &[u8], name: &str) -> bool {
             Some(pattern) => (true, pattern),
             None => (false, pattern),
         };
-        if glob(&pattern.to_ascii_lowercase(), name.as_bytes()) {
+        if glob(pattern, name.as_bytes()) {
             if negated {
                 return false;
             }
@@ -236,7 +236,7 @@ fn hmac(salt: &[u8], name: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// `*` and `?`, in time that is bounded by the product of both lengths.
+/// `*` and `?`, in time that is bounded by the product of both lengths; `text` is in lower case.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut star = None;
@@ -246,7 +246,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
                 star = Some((at, position));
                 at += 1;
             }
-            Some(byte) if *byte == b'?' || *byte == text[position] => {
+            Some(byte) if *byte == b'?' || byte.to_ascii_lowercase() == text[position] => {
                 at += 1;
                 position += 1;
             }

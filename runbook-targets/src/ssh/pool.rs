@@ -211,6 +211,7 @@ impl Pool {
             let (reply, answer) = oneshot::channel();
             if member.connection.ask(request(reply, slot)).is_err() {
                 // It ended in this moment: the next is another.
+                why = member.connection.why_ended().or(why);
                 continue;
             }
             match answer.await {
@@ -318,15 +319,20 @@ impl Pool {
         let line = &mut lines[class as usize];
         line.connecting -= 1;
         let ahead = std::mem::take(&mut line.ahead);
+        let mut unsent = Vec::new();
         match outcome {
             Ok(connection) => {
                 let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 self.connect_time.store(micros.max(1), Ordering::Relaxed);
-                line.members.push(Arc::new(Member {
-                    connection,
-                    taken: AtomicUsize::new(0),
-                    starting: AtomicUsize::new(0),
-                }));
+                let (taken, starting) = (AtomicUsize::new(0), AtomicUsize::new(0));
+                let member = Arc::new(Member { connection, taken, starting });
+                if !member.connection.has_ended() {
+                    line.members.push(member);
+                } else if line.members.is_empty() && line.connecting == 0 {
+                    // A server may close right after the login, and its end be told before it was
+                    // known here: whoever asks it learns why, and asks another.
+                    unsent = self.hand_out(class, line, |_| Some(member.clone()));
+                }
             }
             Err(failure) if line.members.is_empty() && line.connecting == 0 => {
                 let problem = failure.to_problem();
@@ -342,7 +348,7 @@ impl Pool {
             // The others serve those who wait.
             Err(_) => {}
         }
-        let unsent = self.serve(class, line);
+        unsent.append(&mut self.serve(class, line));
         drop(lines);
         drop(unsent);
     }
@@ -363,15 +369,25 @@ impl Pool {
         drop(gone);
     }
 
-    /// Gives free places to those who wait. A place that nobody took is given back, to be dropped
-    /// once the lock is released.
+    /// Gives free places to those who wait.
     fn serve(self: &Arc<Self>, class: Class, line: &mut Line) -> Vec<Slot> {
+        self.hand_out(class, line, |line| line.best(self.limits.channels))
+    }
+
+    /// Gives places to those who wait, each on what `next` says. A place that nobody took is given
+    /// back, to be dropped once the lock is released.
+    fn hand_out(
+        self: &Arc<Self>,
+        class: Class,
+        line: &mut Line,
+        next: impl Fn(&Line) -> Option<Arc<Member>>,
+    ) -> Vec<Slot> {
         let mut unsent = Vec::new();
         while !line.waiting.is_empty()
-            && let Some(best) = line.best(self.limits.channels)
+            && let Some(member) = next(line)
             && let Some(waiter) = line.waiting.pop_front()
         {
-            if let Err(Ok(slot)) = waiter.send(Ok(Slot::take(self, class, &best))) {
+            if let Err(Ok(slot)) = waiter.send(Ok(Slot::take(self, class, &member))) {
                 unsent.push(slot);
             }
         }
@@ -487,3 +503,6 @@ impl fmt::Debug for Slot {
         f.debug_struct("Slot").field("class", &self.class).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,7 @@ async fn a_cable_that_is_pulled_ends_what_runs_on_both_sides_and_leaves_nothing(
     // What it had for that question ends a moment later.
     comes_true("only the sshd itself runs there", || far.processes().len() == 1).await;
     for ssh in [far.to(&like), far.to(&like).isolated()] {
-        let host = Host::new(ssh.keepalive(Duration::from_secs(1), 2));
+        let host = Host::new(ssh.keepalive(Duration::from_secs(2), 2));
         let (mark, cx) = (Mark::new(), context());
         let long = mark.on(sh("sleep 1000 & setsid sleep 1001 & wait"));
         let pull = async {

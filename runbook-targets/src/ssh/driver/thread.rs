@@ -233,30 +233,31 @@ impl Driver {
 
     /// Answers all that still wait, and lets go of the session.
     fn end(mut self, lost: Option<Lost>) {
+        let why: Arc<str> = match &lost {
+            Some(Lost(why)) => format!("the connection to {} was lost: {why}", self.name),
+            None => format!("the connection to {} has ended", self.name),
+        }
+        .into();
+        let _ = self.shared.why.set(why.clone());
         self.shared.ended.store(true, Ordering::Release);
         if let Some(inbox) = self.shared.inbox().take() {
             self.queue.extend(inbox);
         }
-        let why = match &lost {
-            Some(Lost(why)) => format!("the connection to {} was lost: {why}", self.name),
-            None => format!("the connection to {} has ended", self.name),
-        };
-        let failure = || Failure::new(FailureKind::Disconnected, &why);
+        let failure = || Failure::new(FailureKind::Disconnected, &*why);
         if lost.is_none() {
             // A last courtesy; nobody waits for it.
             let _ = self.wire.session.disconnect(None, "", None);
         }
         // From here on no operation waits, so that the session can be freed.
         let _ = shutdown(&self.socket, Shutdown::Both);
-        let not_started: Arc<str> = why.as_str().into();
         if let Some(opening) = self.opening.take() {
-            opening.refuse(Refusal::NotStarted(not_started.clone()));
+            opening.refuse(Refusal::NotStarted(why.clone()));
         }
         if let Some(starting) = self.starting.take() {
-            starting.lost(failure(), &not_started);
+            starting.lost(failure(), &why);
         }
         for request in std::mem::take(&mut self.queue) {
-            request.refuse(Refusal::NotStarted(not_started.clone()));
+            request.refuse(Refusal::NotStarted(why.clone()));
         }
         for task in std::mem::take(&mut self.tasks) {
             task.lost(failure);

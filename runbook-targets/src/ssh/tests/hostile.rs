@@ -154,7 +154,8 @@ async fn a_server_that_closes_in_any_phase_is_an_ordinary_failure() {
         let wire = breaks_after(server.port, limit);
         let way = Route::Direct { host: "127.0.0.1".into(), port: wire.port };
         let connections = route(&server, way, Limits { login: SOON, ..limits() });
-        match soon("an answer", run(&connections, "head -c 5000 /dev/zero")).await {
+        let what = format!("an answer of which {limit} bytes come");
+        match soon(&what, run(&connections, "head -c 5000 /dev/zero")).await {
             Ok(_) => worked += 1,
             Err(failure) => assert!(failure.to_string().contains("web-1"), "{limit}: {failure}"),
         }

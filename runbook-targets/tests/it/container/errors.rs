@@ -196,7 +196,8 @@ async fn a_container_that_is_paused_under_a_command_holds_nothing_up_for_ever() 
     let mark = Mark::new();
     let (cx, host) = (context(), place.container());
     let on = cx.on(&host);
-    let command = mark.on(sh("sleep 1000")).timeout(Duration::from_secs(2));
+    // Long enough for a busy machine to pause it before.
+    let command = mark.on(sh("sleep 1000")).timeout(Duration::from_secs(6));
     let run = on.run(&command);
     let pause = async {
         comes_true("it runs", || !mark.living().is_empty()).await;
