@@ -270,3 +270,69 @@ async fn a_channel_that_the_server_closes_is_no_success() {
     }
     comes_true("what nobody waits for any more is ended", || mark.living().is_empty()).await;
 }
+
+/// A way to `sshd` that breaks each connection after so many bytes from one side.
+fn breaks_after(sshd: &Sshd, limit: u64, from_server: bool) -> Ssh {
+    let port = sshd.port();
+    let broken = move |client: TcpStream| {
+        let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let cut = |from: &TcpStream, mut to: &TcpStream, limit: u64| {
+            let _ = std::io::copy(&mut from.take(limit), &mut to);
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        };
+        let (there, back) = if from_server { (u64::MAX, limit) } else { (limit, u64::MAX) };
+        std::thread::scope(|scope| {
+            scope.spawn(|| cut(&client, &server, there));
+            cut(&server, &client, back);
+        });
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || broken(stream));
+        }
+    });
+    crate::at(sshd, at).named("web-1")
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_anywhere_keeps_nobody_waiting_and_leaves_nothing() {
+    let (sshd, mark) = (Sshd::start(), crate::support::Mark::new());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let file = file.to_str().unwrap();
+    let (mut done, mut lost) = (0, 0);
+    // From the first byte of a login to behind the last of what is done here.
+    let limits = (0..12_000).step_by(1_511);
+    let ways = limits.flat_map(|limit| [(limit, true), (limit, false)]);
+    for (limit, from_server) in ways {
+        for isolated in [false, true] {
+            let ssh = breaks_after(&sshd, limit, from_server);
+            let host = Host::new(if isolated { ssh.isolated() } else { ssh });
+            let mut heed = |result: Result<()>| match result {
+                Ok(()) => done += 1,
+                Err(failure) => {
+                    lost += 1;
+                    assert!(failure.to_string().contains("web-1"), "{limit}: {failure}");
+                }
+            };
+            let cx = context();
+            let on = cx.on(&host);
+            heed(soon(on.run(&mark.on(sh("echo on")))).await.map(drop));
+            heed(soon(on.write(file, "content")).await.map(drop));
+            heed(soon(on.read_text(file)).await.map(drop));
+            let says = mark.on(sh("sleep 0.01; head -c 3000 /dev/zero"));
+            let hears = mark.on(sh("cat").stdin("word".repeat(300)));
+            let both = soon(async { tokio::join!(on.run(&says), on.run(&hears)) }).await;
+            heed(both.0.map(drop));
+            heed(both.1.map(drop));
+        }
+    }
+    assert!(done > 0 && lost > 0, "{done} were done and {lost} lost");
+    comes_true("nothing of it runs", || mark.living().is_empty()).await;
+    comes_true("its sessions have ended", || sshd.sessions().is_empty()).await;
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| entry.file_name() == "file"), "{left:?}");
+}
