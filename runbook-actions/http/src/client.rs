@@ -267,11 +267,11 @@ impl Session {
         let mut request = request.clone();
         let mut url = first.clone();
         let late = || HttpError::TimedOut { url: first.to_string(), after: self.http.timeout };
-        let deadline = tokio::time::Instant::now() + self.http.timeout;
+        let began = tokio::time::Instant::now();
         for followed in 0u8.. {
             let headers = self.headers(&url, &request);
             let mut route = self.http.route(&url);
-            route.timeout = deadline.saturating_duration_since(tokio::time::Instant::now());
+            route.timeout = self.http.timeout.saturating_sub(began.elapsed());
             let answered = exchange(caller, &route, &url, &request, &headers).await;
             let answer = answered.map_err(|error| match error {
                 HttpError::TimedOut { .. } => late(),

@@ -189,7 +189,7 @@ pub(crate) async fn reload_tested(cx: &Context, nginx: &Nginx) -> Result<Process
     let signal = nginx.command(&nginx.config.main).args(["-s", "reload"]);
     cx.on(nginx.host()).run(&signal).await?;
     let seconds = nginx.config.reload_seconds;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    let began = tokio::time::Instant::now();
     loop {
         if let Some(now) = processes(cx, nginx).await? {
             let old = |pid: &u32| before.workers.contains(pid);
@@ -198,7 +198,7 @@ pub(crate) async fn reload_tested(cx: &Context, nginx: &Nginx) -> Result<Process
                 return Ok(now);
             }
         }
-        if tokio::time::Instant::now() > deadline {
+        if began.elapsed() > Duration::from_secs(seconds) {
             let said = last_errors(cx, nginx).await;
             return Err(NginxError::NotReloaded { seconds, said }.into_failure());
         }

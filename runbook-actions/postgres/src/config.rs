@@ -160,7 +160,7 @@ impl Config {
     }
 
     /// How long one statement may take on the server; by default a minute. Long work (`VACUUM`,
-    /// migrations, dumps) is not limited by it.
+    /// migrations, dumps) is not limited by it. Zero is no limit, as the server has it.
     #[must_use]
     pub fn statement_timeout(mut self, limit: Duration) -> Self {
         self.statement_timeout = limit;
@@ -168,7 +168,7 @@ impl Config {
     }
 
     /// How long a statement may wait for a lock; by default 10 seconds. While it waits, all that
-    /// come after it wait as well.
+    /// come after it wait as well. Zero is no limit, as the server has it.
     #[must_use]
     pub fn lock_timeout(mut self, limit: Duration) -> Self {
         self.lock_timeout = limit;
@@ -209,6 +209,12 @@ impl Config {
     fn default_lock() -> Duration {
         Duration::from_secs(10)
     }
+}
+
+/// A limit as the server and its programs take it: what is less than a millisecond is one, for
+/// zero is no limit, and what they can't count is the most that they can.
+pub(crate) fn millis(limit: Duration) -> u128 {
+    limit.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128)
 }
 
 /// A duration as people write it: `90s`, `5m`.

@@ -117,7 +117,7 @@ impl<'a> Program<'a> {
             .env("PGUSER", &config.user)
             .env("PGDATABASE", &config.database)
             .env("PGAPPNAME", self.application.as_ref().unwrap_or(&config.application_name))
-            .env("PGCONNECT_TIMEOUT", config.connect_timeout.as_secs().max(1))
+            .env("PGCONNECT_TIMEOUT", config.connect_timeout.as_secs().clamp(1, i32::MAX as u64))
             .env("LC_ALL", "C")
             .stdin(password);
         if self.connects && config.password.is_some() {

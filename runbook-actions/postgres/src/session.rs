@@ -10,6 +10,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
 use crate::client::Postgres;
+use crate::config::millis;
 use crate::error::{At, Error};
 use crate::row;
 use crate::tls::{Connector, Wire};
@@ -209,8 +210,8 @@ impl<'a> Connection<'a> {
             "SET statement_timeout = {}; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = '10min'; \
              SET default_transaction_read_only = {}",
-            config.statement_timeout.as_millis(),
-            config.lock_timeout.as_millis(),
+            millis(config.statement_timeout),
+            millis(config.lock_timeout),
             if read_only { "on" } else { "off" },
         ))
         .await?;

@@ -11,7 +11,7 @@ use deadpool_redis::redis::{
 };
 use runbook_core::{BoxStream, Failure, FailureKind, Host, Result};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::client::place;
 use crate::config::Config;
@@ -74,16 +74,17 @@ impl Connection {
 
     async fn open(host: &Host, config: &Config) -> Result<Self> {
         let limit = config.connect_timeout;
-        let until = Instant::now() + limit;
+        let began = Instant::now();
+        let left = || limit.saturating_sub(began.elapsed());
         let unreachable = |why: String| {
             let address = config.address().to_string();
             Error::Unreachable { place: place(host, config), address, why }.into_failure()
         };
         let silent = format!("no answer within {}", humantime::format_duration(limit));
-        let stream = timeout_at(until, dial(host, config))
+        let stream = timeout(left(), dial(host, config))
             .await
             .map_err(|_| unreachable(silent.clone()))??;
-        let stream = timeout_at(until, secure(host, config, stream)).await.map_err(|_| {
+        let stream = timeout(left(), secure(host, config, stream)).await.map_err(|_| {
             // A server that does not speak it waits for the end of what it takes for a command.
             unreachable(format!("{silent} to the TLS handshake; does it speak TLS there?"))
         })??;
@@ -100,7 +101,6 @@ impl Connection {
             place: place(host, config),
             user: config.who().to_owned(),
         };
-        let left = || until.saturating_duration_since(Instant::now());
         let said = async {
             if let Some(password) = &config.password {
                 let mut auth = cmd("AUTH");

@@ -71,7 +71,7 @@ pub(super) async fn take(run: &Arc<Run>, lock: &Lock) -> Flow {
         return Ok(());
     }
     let store = run.store.locks();
-    let deadline = Instant::now() + lock.wait;
+    let began = Instant::now();
     let mut told = None;
     loop {
         let holder = holder(run, lock);
@@ -83,7 +83,8 @@ pub(super) async fn take(run: &Arc<Run>, lock: &Lock) -> Flow {
             Ok(()) => break,
             Err(other) => other,
         };
-        if Instant::now() >= deadline {
+        let left = lock.wait.saturating_sub(began.elapsed());
+        if left.is_zero() {
             let failure = Failure::new(
                 FailureKind::Refused,
                 format!("{} is locked by {other}", lock.resource),
@@ -100,7 +101,7 @@ pub(super) async fn take(run: &Arc<Run>, lock: &Lock) -> Flow {
             let resource = lock.resource.clone();
             run.record(EventKind::LockWaiting { resource, holder: other })?;
         }
-        let pause = Duration::from_millis(200).min(deadline - Instant::now());
+        let pause = Duration::from_millis(200).min(left);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = run.shared.cancel.cancelled(), if !run.undoing() => {

@@ -83,13 +83,13 @@ pub(super) async fn look_until(
     role: CheckRole,
 ) -> Result<Result<Option<Given>, Problem>, Halt> {
     let scope = run.scope(id, false);
-    let deadline = Instant::now() + wait.at_most;
+    let began = Instant::now();
     let mut noted: Option<(Level, String)> = None;
     let mut last: Option<VerdictRecord> = None;
     loop {
         let observer = Observer::new(Arc::clone(&scope));
         // One look may take no longer than what is left, but is given a second.
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let left = wait.at_most.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
         let limit = if wait.at_most.is_zero() { None } else { Some(left) };
         let looked = guarded(run, &scope, limit, check.look(&observer, Gives::Evidence)).await;
         let told_to_stop = scope.stop.reason().is_some();
@@ -110,7 +110,7 @@ pub(super) async fn look_until(
         };
         let passed = record.level != Level::Fail;
         let this = (record.level, record.why.clone());
-        let over = cut_off || Instant::now() + wait.every > deadline;
+        let over = cut_off || began.elapsed().saturating_add(wait.every) > wait.at_most;
         let answered = last.is_some() || !cut_off;
         last = Some(record.clone());
         if passed || over || noted.as_ref() != Some(&this) {

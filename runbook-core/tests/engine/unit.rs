@@ -147,6 +147,22 @@ async fn a_wait_passes_when_it_comes_true_and_fails_when_time_is_up() {
     );
 }
 
+#[tokio::test]
+async fn for_ever_is_a_time_like_any_other() {
+    let ever = std::time::Duration::MAX;
+    let world = World::default();
+    let mut b = Runbook::new("ever");
+    b.lock(Lock::on("site:shop").wait(ever).lease(ever));
+    let retry = Retry::times(2).pause(ever).max_pause(ever);
+    assert_eq!(retry.pause_after(40), ever);
+    b.step(world.put("a", "1").timeout(ever).retry(retry));
+    b.wait_until(world.is("a", "1"), Wait::at_most(ever).every(ever));
+    let mut options = RunOptions::new();
+    options.grace = ever;
+    let (outcome, events) = run(&engine(), b, options).await;
+    assert_eq!(outcome.status, Status::Succeeded, "{events:?}");
+}
+
 /// Says what it found so many times, then never again.
 struct FallsSilent {
     after: usize,

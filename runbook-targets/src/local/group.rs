@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 /// Ends the group of `root`: SIGTERM, and SIGKILL after `grace`.
 pub(super) async fn end(root: Option<u32>, _command: &str, grace: Duration) -> Result<()> {
     let Some(group) = root.and_then(pid) else { return Ok(()) };
-    let until = Instant::now() + grace;
+    let began = Instant::now();
     signal(group, Signal::TERM)?;
     // The group is there as long as its leader is not reaped, so it may take the whole grace.
-    while test_kill_process_group(group).is_ok() && Instant::now() < until {
+    while test_kill_process_group(group).is_ok() && began.elapsed() < grace {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     signal(group, Signal::KILL)

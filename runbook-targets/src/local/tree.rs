@@ -95,7 +95,7 @@ impl Tree {
     /// Ends them all; says what they were.
     fn end(mut self, grace: Duration) -> Result<Vec<String>> {
         let mut asked = BTreeMap::new();
-        let until = Instant::now() + grace;
+        let began = Instant::now();
         let mut pause = Pause::new();
         while !grace.is_zero() {
             let living = self.look();
@@ -110,7 +110,7 @@ impl Tree {
                     let _ = process.signal(Signal::CONT);
                 }
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = grace.saturating_sub(began.elapsed());
             if left.is_zero() {
                 break;
             }

@@ -306,8 +306,9 @@ fn now() -> u64 {
 }
 
 /// Whole tenths of a second, rounded up.
+/// What is longer than any shell can count is some years.
 fn tenths(duration: Duration) -> u128 {
-    duration.as_millis().div_ceil(100)
+    duration.as_millis().div_ceil(100).min(i32::MAX as u128)
 }
 
 /// Passes on what it is told, and a sign of life now and then.

@@ -55,9 +55,19 @@ pub(super) struct Ready {
 /// When a silent server counts as gone: after `count` intervals without one byte.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keepalive {
-    /// At least two seconds.
     pub(crate) interval: Duration,
     pub(crate) count: u32,
+}
+
+impl Keepalive {
+    /// The nearest to what was asked for that there can be: a server must have the time to answer,
+    /// and a clock must have the time that is waited for.
+    pub(crate) fn new(interval: Duration, count: u32) -> Self {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let interval = interval.clamp(Duration::from_secs(1), YEAR);
+        let most = YEAR.as_secs() / interval.as_secs();
+        Self { interval, count: count.clamp(1, u32::try_from(most).unwrap_or(u32::MAX)) }
+    }
 }
 
 /// What is asked of a connection. Each is answered, also by a connection that ends.
@@ -116,6 +126,27 @@ impl Shared {
     }
 }
 
+/// Tells, when it is dropped, that a connection has ended: also if its thread breaks down, so that
+/// nobody waits for what nobody does.
+struct Ending {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+    ended: Box<dyn Fn() + Send>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // What ended as it should has said why.
+        self.shared
+            .why
+            .get_or_init(|| format!("the connection to {} broke down", self.name).into());
+        self.shared.ended.store(true, Ordering::Release);
+        let unanswered = self.shared.inbox().take();
+        drop(unanswered);
+        (self.ended)();
+    }
+}
+
 impl Connection {
     /// Gives a session to its thread. `ended` is called once nothing can be started on it.
     pub(super) fn start(
@@ -131,8 +162,9 @@ impl Connection {
             why: OnceLock::new(),
             round_trip: AtomicU64::new(0),
         });
-        let for_owner = shared.clone();
-        owner.tell(move || Driver::new(ready, for_owner, Box::new(ended)).run());
+        let (for_owner, name) = (shared.clone(), ready.name.clone());
+        let ending = Ending { name, shared: shared.clone(), ended: Box::new(ended) };
+        owner.tell(move || Driver::new(ready, for_owner, ending).run());
         Ok(Self { shared })
     }
 

@@ -273,10 +273,10 @@ impl Ssh {
 
     /// How often the server is asked whether it lives when it is silent, and after how many times
     /// without an answer the connection counts as lost: every 15 s and 3 times, unless the
-    /// configuration says otherwise.
+    /// configuration says otherwise. That is at least a second and once, and a year at most.
     #[must_use]
     pub fn keepalive(self, interval: Duration, count: u32) -> Self {
-        self.with(|options| options.keepalive = Some(Keepalive { interval, count }))
+        self.with(|options| options.keepalive = Some(Keepalive::new(interval, count)))
     }
 
     /// How many connections there may be at once for commands: 4 unless said otherwise. One is
@@ -375,7 +375,7 @@ impl Options {
             limits.handshake = limit;
         }
         if let Some(interval) = resolved.alive_interval {
-            limits.keepalive = Keepalive { interval, count: resolved.alive_count.max(1) };
+            limits.keepalive = Keepalive::new(interval, resolved.alive_count);
         }
         if let Some(keepalive) = self.keepalive {
             limits.keepalive = keepalive;

@@ -32,6 +32,14 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_waits_for_ever_has_the_answer_when_it_comes() {
+    let server = Server::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into()).await;
+    let http = server.http().timeout(Duration::MAX);
+    let answer = http.ask(&observer(), &Request::get("/").read_only()).await.unwrap();
+    assert_eq!(answer.text(), "ok");
+}
+
+#[tokio::test]
 async fn a_check_that_is_cancelled_stops_waiting() {
     let server = Server::start(|_| String::new()).await;
     let around = Surroundings::new();

@@ -9,6 +9,7 @@ use super::rows::RowCounts;
 use super::verify::unchanged;
 use super::{Dump, Format, Verified};
 use crate::client::Postgres;
+use crate::config::millis;
 use crate::error::Error;
 use crate::program::Program;
 
@@ -227,7 +228,7 @@ async fn fill(cx: &Context, db: &Postgres, dump: &Verified<Dump>) -> Result<Rest
         // The lock limit holds: a session that was forgotten must not keep this waiting for ever.
         .settings(format!(
             "-c statement_timeout=0 -c lock_timeout={}",
-            db.config().lock_timeout.as_millis()
+            millis(db.config().lock_timeout)
         ))
         .run(cx)
         .await?;

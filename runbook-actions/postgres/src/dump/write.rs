@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::verify::{check_end, checksum, sidecar};
 use super::{Dump, Format, name_of, plain, stem};
 use crate::client::Postgres;
+use crate::config::millis;
 use crate::program::Program;
 
 /// Dump the database
@@ -111,7 +112,7 @@ async fn write(
                 Format::Custom => "--format=custom",
             })
             .arg(format!("--file={}", temporary.display()))
-            .arg(format!("--lock-wait-timeout={}", db.config().lock_timeout.as_millis()))
+            .arg(format!("--lock-wait-timeout={}", millis(db.config().lock_timeout)))
             .arg("--no-password")
             // The server's own limit is for statements that answer someone.
             .settings("-c statement_timeout=0");

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use runbook_core::testing::{self, Surroundings};
 use runbook_core::{FailureKind, Timestamp};
+use runbook_postgres::{Format, Postgres};
 use serde::Deserialize;
 
-use crate::support::{Cluster, until};
+use crate::support::{Cluster, step, until};
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -174,6 +175,28 @@ async fn a_statement_timeout_says_so() {
         db.read(&cx).await.unwrap().query::<()>("SELECT pg_sleep(60)", &[]).await.unwrap_err();
     assert!(failure.to_string().contains("due to statement timeout (SQLSTATE 57014)"), "{failure}");
     assert!(failure.to_problem().next.unwrap().contains("raise `statement_timeout`"));
+}
+
+#[tokio::test]
+async fn for_ever_is_a_limit_like_any_other_and_so_is_a_moment() {
+    let cluster = Cluster::shared();
+    cluster.create("limits", "CREATE TABLE t AS SELECT 1 AS n");
+    let ever = Duration::MAX;
+    let config = cluster.config("limits");
+    let config = config.connect_timeout(ever).statement_timeout(ever).lock_timeout(ever);
+    let on = |config| Postgres::new(cluster.database("limits").host(), config);
+    let limits = async |config| {
+        let db = on(config);
+        let cx = testing::observer();
+        let session = db.read(&cx).await.unwrap();
+        let shown = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')";
+        session.one::<(String, String)>(shown, &[]).await.unwrap()
+    };
+    assert_eq!(limits(config.clone()).await, ("2147483647ms".into(), "2147483647ms".into()));
+    step(on(config.clone()).dump(cluster.path("dumps"), Format::Plain)).await.unwrap();
+
+    let config = config.statement_timeout(Duration::ZERO).lock_timeout(Duration::from_nanos(1));
+    assert_eq!(limits(config).await, ("0".into(), "1ms".into()));
 }
 
 #[tokio::test]

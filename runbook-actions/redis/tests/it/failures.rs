@@ -30,6 +30,9 @@ async fn each_way_of_not_getting_in_is_told_with_what_to_do() {
 async fn a_server_that_is_stopped_is_told_from_one_that_is_silent() {
     let server = lab::Redis::start();
     let redis = client(&server);
+    let ever = Config::new().port(server.port());
+    let ever = ever.connect_timeout(Duration::MAX).response_timeout(Duration::MAX);
+    assert!(check(Redis::new(&host(), ever).ping()).await.unwrap().passed());
     server.stop();
     let stopped = check(redis.ping()).await.unwrap_err();
     assert_eq!(stopped.kind(), FailureKind::Failed);

@@ -16,10 +16,12 @@ use super::sleep::LEAST_KEEPALIVE;
 use super::starting::{Opening, Refused, Starting};
 use super::task::{Kind, Step, Task};
 use super::wire::{Lost, Wire};
-use super::{Keepalive, Ready, Refusal, Request, Shared};
+use super::{Ending, Keepalive, Ready, Refusal, Request, Shared};
 
 /// The thread's own state. Only [`run`](Self::run) is called from outside.
 pub(super) struct Driver {
+    /// Dropped first: nobody waits for the rest.
+    _ending: Ending,
     pub(super) name: Arc<str>,
     pub(super) wire: Wire,
     pub(super) socket: Arc<OwnedFd>,
@@ -27,7 +29,6 @@ pub(super) struct Driver {
     pub(super) keepalive: Keepalive,
     pub(super) idle_after: Option<Duration>,
     pub(super) shared: Arc<Shared>,
-    ended: Box<dyn Fn() + Send>,
     waker: Waker,
     pub(super) queue: VecDeque<Request>,
     pub(super) opening: Option<Opening>,
@@ -60,13 +61,14 @@ pub(super) enum Part {
 }
 
 impl Driver {
-    pub(super) fn new(ready: Ready, shared: Arc<Shared>, ended: Box<dyn Fn() + Send>) -> Self {
+    pub(super) fn new(ready: Ready, shared: Arc<Shared>, ending: Ending) -> Self {
         let now = Instant::now();
         ready.session.set_timeout(0);
         ready.session.set_blocking(false);
         // The clock is ours: libssh2 is only to send when it is asked to.
         ready.session.set_keepalive(true, LEAST_KEEPALIVE);
         Self {
+            _ending: ending,
             name: ready.name,
             wire: Wire::new(ready.session),
             socket: ready.socket,
@@ -75,7 +77,6 @@ impl Driver {
             idle_after: ready.idle_after,
             waker: Waker::from(shared.bell.clone()),
             shared,
-            ended,
             queue: VecDeque::new(),
             opening: None,
             spare: None,
@@ -262,6 +263,5 @@ impl Driver {
         for task in std::mem::take(&mut self.tasks) {
             task.lost(failure);
         }
-        (self.ended)();
     }
 }

@@ -31,8 +31,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// One whose thread has ended, and said so before its pool knew of it.
-async fn ended() -> Connection {
+/// One of a thread that knows no server.
+fn connection(keepalive: Keepalive, ended: impl Fn() + Send + 'static) -> Connection {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let socket = Arc::new(OwnedFd::from(ours));
     let mut session = ssh2::Session::new().unwrap();
@@ -42,11 +42,16 @@ async fn ended() -> Connection {
         session,
         socket,
         tcp: false,
-        keepalive: Limits::default().keepalive,
+        keepalive,
         idle_after: None,
         below: None,
     };
-    let connection = Connection::start(&Owner::start().unwrap(), ready, || ()).unwrap();
+    Connection::start(&Owner::start().unwrap(), ready, ended).unwrap()
+}
+
+/// One whose thread has ended, and said so before its pool knew of it.
+async fn ended() -> Connection {
+    let connection = connection(Limits::default().keepalive, || ());
     connection.stop();
     until("it has ended", || connection.has_ended()).await;
     connection
@@ -74,4 +79,29 @@ async fn a_connection_that_ended_before_it_was_known_keeps_nobody_waiting() {
         failure.to_string(),
         "starting a command on web-1: nothing was started: the connection to web-1 has ended"
     );
+}
+
+#[tokio::test]
+async fn a_thread_that_breaks_down_keeps_nobody_waiting() {
+    let (told, hears) = std::sync::mpsc::channel();
+    // No clock has so much time.
+    let endless = Keepalive { interval: Duration::MAX, count: 1 };
+    let connection = connection(endless, move || told.send(()).unwrap());
+    hears.recv_timeout(SOON).expect("the pool is told");
+    assert!(connection.has_ended());
+    assert_eq!(&*connection.why_ended().unwrap(), "the connection to web-1 broke down");
+}
+
+#[test]
+fn no_silence_is_too_long_or_too_short_to_wait_for() {
+    let day = Duration::from_secs(24 * 3600);
+    for (asked, interval, count) in [
+        ((Duration::MAX, u32::MAX), 365 * day, 1),
+        ((day, u32::MAX), day, 365),
+        ((Duration::ZERO, 0), Duration::from_secs(1), 1),
+        ((Duration::from_secs(15), 3), Duration::from_secs(15), 3),
+    ] {
+        let keepalive = Keepalive::new(asked.0, asked.1);
+        assert_eq!((keepalive.interval, keepalive.count), (interval, count), "{asked:?}");
+    }
 }
