@@ -10,8 +10,9 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use lab::Sshd;
 use runbook_core::testing::context;
-use runbook_core::{Command, Exit, Failure, FailureKind, Host, Result, Stdin};
+use runbook_core::{Address, Command, Exit, Failure, FailureKind, Host, Result, Stdin};
 use runbook_targets::{Auth, Ssh};
+use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 
 use crate::support::{comes_true, in_a_process_of_its_own, sh, soon};
@@ -303,9 +304,10 @@ async fn a_connection_that_breaks_anywhere_keeps_nobody_waiting_and_leaves_nothi
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     let file = file.to_str().unwrap();
+    let service = Address::Tcp("127.0.0.1".into(), sshd.port());
     let (mut done, mut lost) = (0, 0);
     // From the first byte of a login to behind the last of what is done here.
-    let limits = (0..12_000).step_by(1_511);
+    let limits = (0..16_000).step_by(1_811);
     let ways = limits.flat_map(|limit| [(limit, true), (limit, false)]);
     for (limit, from_server) in ways {
         for isolated in [false, true] {
@@ -323,6 +325,16 @@ async fn a_connection_that_breaks_anywhere_keeps_nobody_waiting_and_leaves_nothi
             heed(soon(on.run(&mark.on(sh("echo on")))).await.map(drop));
             heed(soon(on.write(file, "content")).await.map(drop));
             heed(soon(on.read_text(file)).await.map(drop));
+            let speaks = async {
+                let mut stream = on.connect(&service).await?;
+                let mut said = [0; 4];
+                // That it breaks off says nothing of why.
+                if stream.read_exact(&mut said).await.is_ok() {
+                    assert_eq!(&said, b"SSH-");
+                }
+                Ok(())
+            };
+            heed(soon(speaks).await);
             let says = mark.on(sh("sleep 0.01; head -c 3000 /dev/zero"));
             let hears = mark.on(sh("cat").stdin("word".repeat(300)));
             let both = soon(async { tokio::join!(on.run(&says), on.run(&hears)) }).await;
