@@ -42,7 +42,7 @@ impl Process for Inside {
     }
 
     async fn kill(&mut self, grace: Duration) -> Result<()> {
-        match timeout(grace + PATIENCE, self.process.kill(grace)).await {
+        match timeout(grace.saturating_add(PATIENCE), self.process.kill(grace)).await {
             Ok(killed) => killed,
             Err(_) => Err(self.exec.silent().await),
         }

@@ -21,7 +21,8 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("fuse.sh
 /// The fuse of the shell with this mark, as it is told to it.
 pub(super) fn script(lifeline: &Lifeline, mark: &str, limits: &Limits) -> String {
     // As long as the lifeline may take, and then as long as it would bear silence.
-    let patience = limits.greeting.div_duration_f32(limits.beat).ceil();
+    // No more than any shell can count.
+    let patience = limits.greeting.div_duration_f32(limits.beat).ceil().min(1e9);
     let mut script = Lifeline::told(&format!("{}$", mark.replace('.', "[.]")), limits);
     let _ = writeln!(script, "_id={} _beats=$((_beats+{patience}))", lifeline.id);
     script.push_str(&TREE);

@@ -305,8 +305,7 @@ fn now() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
 }
 
-/// Whole tenths of a second, rounded up.
-/// What is longer than any shell can count is some years.
+/// Whole tenths of a second, rounded up. What is longer than any shell can count is some years.
 fn tenths(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(100).min(i32::MAX as u128)
 }

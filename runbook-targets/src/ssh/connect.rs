@@ -243,7 +243,7 @@ fn log_in(
     session.set_tcp_stream(socket);
     session.set_blocking(true);
     // For each wait; the deadline for all of it comes before.
-    let patience = limit + Duration::from_secs(1);
+    let patience = limit.saturating_add(Duration::from_secs(1));
     session.set_timeout(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
     login.prepare(&mut session)?;
     session.handshake().map_err(|error| Refused {

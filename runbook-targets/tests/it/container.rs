@@ -201,6 +201,12 @@ async fn a_timeout_a_cancel_and_a_drop_end_the_whole_tree_inside() {
         let (result, ()) = soon(async { tokio::join!(run, cancel) }).await;
         assert_eq!(result.unwrap_err().kind(), FailureKind::Cancelled);
         assert_eq!(mark.command_lines(), [""; 0]);
+
+        let target = host.target();
+        let spawn = runbook_core::Spawn::new("run:unit");
+        let mut running = target.spawn(&mark.on(sh("exec sleep 1000")), &spawn).await.unwrap();
+        soon(running.kill(Duration::MAX)).await.unwrap();
+        assert_eq!(mark.command_lines(), [""; 0]);
     }
 }
 

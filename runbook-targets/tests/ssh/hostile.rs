@@ -130,6 +130,19 @@ async fn how_long_to_wait_for_a_silent_server_can_be_said() {
 }
 
 #[tokio::test]
+async fn who_waits_for_ever_has_what_comes() {
+    let (sshd, ever) = (Sshd::start(), Duration::MAX);
+    let patient = to(&sshd)
+        .connect_timeout(ever)
+        .login_timeout(ever)
+        .shell_timeout(ever)
+        .keepalive(ever, u32::MAX);
+    for ssh in [patient.clone(), patient.isolated(), to(&sshd).keepalive(Duration::ZERO, 0)] {
+        assert_eq!(soon(run(ssh, "echo on")).await.unwrap(), "on");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_runs_nothing_is_an_error_that_says_what_it_says() {
     let mut said = Vec::new();
     for forced in ["/bin/false", "/bin/true", "/usr/sbin/nologin", "echo 'no shell for you'"] {
