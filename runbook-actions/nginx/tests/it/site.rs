@@ -108,10 +108,15 @@ impl Site {
     }
 
     pub(crate) fn nginx(&self) -> Nginx {
+        self.nginx_given(5)
+    }
+
+    /// With so much time for a reload.
+    pub(crate) fn nginx_given(&self, reload_seconds: u64) -> Nginx {
         let config = NginxConfig {
             main: self.path("nginx.conf"),
             prefix: Some(self.dir.path().to_owned()),
-            reload_seconds: 5,
+            reload_seconds,
             ..NginxConfig::default()
         };
         Nginx::new(&Host::new(Local::new()), config)

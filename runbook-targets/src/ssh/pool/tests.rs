@@ -90,6 +90,16 @@ async fn a_thread_that_breaks_down_keeps_nobody_waiting() {
     hears.recv_timeout(SOON).expect("the pool is told");
     assert!(connection.has_ended());
     assert_eq!(&*connection.why_ended().unwrap(), "the connection to web-1 broke down");
+
+    // Nor does who asks it only now.
+    let route = Route::Direct { host: "127.0.0.1".into(), port: 1 };
+    let pool = Connections::new("web-1", route, Arc::new(Nobody), Limits::default()).0.clone();
+    let (taken, starting) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let member = Arc::new(Member { connection, taken, starting });
+    let slot = Slot::take(&pool, Class::Commands, &member);
+    let (reply, _answer) = oneshot::channel();
+    let request = Request::Command { line: "true".into(), reply, slot };
+    assert!(member.connection.ask(request).is_err());
 }
 
 #[test]
